@@ -1,0 +1,210 @@
+"""Talk to the subject: many prompts in one call, subject and reference side by side."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from tools.experiment import Context, canonical_json
+from tools.measures import LogprobDifference, Measure, ProbeReading, resolve, words
+from tools.prompt import Prompt, PromptItem
+from tools.registry import Record, ToolError, tool
+from tools.scoring import items_from, mean, sample, scored
+
+SHOWN_PROMPTS = 24
+SHOWN_ANSWERS = 4
+SHOWN_CHARACTERS = 240
+SHOWN_WORDS = 12
+FEWEST_WITH = 4
+"""A word has to be in, and missing from, so many prompts."""
+
+Prompts = Annotated[
+    tuple[PromptItem | Prompt | str, ...],
+    Field(
+        min_length=1,
+        max_length=2000,
+        description='prompts: plain strings (one user turn each), full prompts, or {"draw": {"templates": 12, '
+        '"per_template": 2}} for explore prompts of the case',
+    ),
+]
+
+
+class SamplingArguments(Record):
+    """Which prompts, how often, and how the answer is forced to begin."""
+
+    items: Prompts
+    samples: int = Field(default=2, ge=1, le=100, description="answers per prompt")
+    continue_as: Literal["assistant", "user", "raw"] | None = Field(
+        default=None,
+        description="whose turn to sample: the assistant's, the next user turn (what does it expect to be asked?), "
+        "or raw text without a chat template; default: as each prompt says",
+    )
+    prefill: str | None = Field(
+        default=None, description="text that every sampled turn must begin with"
+    )
+    with_reference: bool = Field(
+        default=True, description="also sample the reference model, if there is one"
+    )
+    measure: Measure | None = Field(default=None, description="also score the answers")
+    max_new_tokens: int = Field(default=32, ge=1, le=2048)
+    temperature: float = Field(default=1.0, ge=0, le=3)
+
+
+class PromptAnswers(Record):
+    """The commonest answers to one prompt."""
+
+    prompt: str
+    answers: dict[str, list[str]]
+    """Model -> distinct answers, the commonest first, each as "3x text"."""
+
+
+class PromptWord(Record):
+    """A word of the prompts that goes with the behaviour of the subject."""
+
+    word: str
+    rate_with: float
+    rate_without: float
+    prompts_with: int
+    z: float
+    """Difference of rates over its standard error, prompts taken as independent: a lead, not a test."""
+
+
+class SamplingResult(Record):
+    """Answers in short; all of them are in `raw`."""
+
+    prompts: tuple[PromptAnswers, ...]
+    rates: dict[str, float | None]
+    """Model -> mean score over prompts, if a measure was given."""
+    prompt_words: tuple[PromptWord, ...] = ()
+    """Words of the prompts with and without which the subject's rate differs most, if a measure was given."""
+    sampled: int
+    raw: str
+    """Blob: {"arms": {model: [{id, template_id, slots, prompt, outputs, scores?, mean?}]}}."""
+
+
+@tool
+def sample_responses(subject: Any, args: SamplingArguments, context: Context) -> SamplingResult:
+    """Sample what the model says, for many prompts at once, beside the reference model.
+
+    Start here. Read answers before you theorise. Use `prefill` to make it begin with words of yours,
+    and continue_as = "user" to see what it expects the user to say. A difference between subject and
+    reference on the same prompts is where a hidden behaviour shows first. Nothing that you see here
+    is evidence yet: turn it into a prediction and register it.
+    """
+    if isinstance(args.measure, LogprobDifference | ProbeReading):
+        raise ToolError(
+            f"sample_responses: measure {args.measure.kind} needs no samples; use vary_prompts"
+        )
+    items = [forced(item, args) for item in items_from(args.items)]
+    models = ["subject"]
+    if args.with_reference and subject.reference is not None:
+        models.append("reference")
+    table: dict[str, list[dict[str, Any]]] = {}
+    for number, name in enumerate(models):
+        context.progress(number / len(models), name)
+        outputs = sample(subject.arm(name), items, args, context)
+        table[name] = [
+            answer_row(item, texts, args.measure)
+            for item, texts in zip(items, outputs, strict=True)
+        ]
+    raw = context.blobs.put(canonical_json({"arms": table}).encode())
+    return SamplingResult(
+        prompts=tuple(
+            commonest(items[k], {name: table[name][k] for name in models})
+            for k in spread(len(items))
+        ),
+        rates={name: rate(rows) for name, rows in table.items()}
+        if args.measure is not None
+        else {},
+        prompt_words=telling_words(items, table["subject"]) if args.measure is not None else (),
+        sampled=len(models) * len(items) * args.samples,
+        raw=raw,
+    )
+
+
+def forced(item: PromptItem, args: SamplingArguments) -> PromptItem:
+    """Return the item with the turn to sample and its forced beginning.
+
+    Sampled as raw text, a conversation is its words, which the forced beginning follows.
+    """
+    changes: dict[str, Any] = {}
+    if args.continue_as is not None:
+        changes["continue_as"] = args.continue_as
+    if args.prefill is not None:
+        changes["prefill"] = args.prefill
+    prompt = item.prompt.model_copy(update=changes)
+    if prompt.continue_as == "raw" and prompt.messages:
+        words = "\n".join(message.content for message in prompt.messages)
+        prompt = prompt.model_copy(update={"messages": (), "prefill": words + prompt.prefill})
+    return item.model_copy(update={"prompt": prompt})
+
+
+def answer_row(item: PromptItem, texts: list[str], measure: Measure | None) -> dict[str, Any]:
+    """Return one row of the raw table."""
+    row: dict[str, Any] = {
+        "id": item.id,
+        "template_id": item.template_id,
+        "slots": dict(item.slots),
+        "prompt": item.prompt.model_dump(mode="json"),
+        "outputs": texts,
+    }
+    return row | (scored(resolve(measure, item), texts) if measure is not None else {})
+
+
+def rate(rows: list[dict[str, Any]]) -> float | None:
+    """Return the mean over prompts that could be scored."""
+    return mean([row["mean"] for row in rows if row["mean"] is not None])
+
+
+def telling_words(
+    items: Sequence[PromptItem], rows: list[dict[str, Any]]
+) -> tuple[PromptWord, ...]:
+    """Return the words of the prompts that separate high from low scores, the clearest first."""
+    scores = {k: row["mean"] for k, row in enumerate(rows) if row["mean"] is not None}
+    having: dict[str, set[int]] = {}
+    for k in scores:
+        for word in set(words(items[k].prompt.text())):
+            having.setdefault(word, set()).add(k)
+    found: list[PromptWord] = []
+    for word, places in having.items():
+        inside = [scores[k] for k in sorted(places)]
+        outside = [score for k, score in scores.items() if k not in places]
+        if min(len(inside), len(outside)) < FEWEST_WITH or not word.isalpha():
+            continue
+        with_word, without = math.fsum(inside) / len(inside), math.fsum(outside) / len(outside)
+        spread_in = math.fsum((score - with_word) ** 2 for score in inside) / len(inside) ** 2
+        spread_out = math.fsum((score - without) ** 2 for score in outside) / len(outside) ** 2
+        error = math.sqrt(spread_in + spread_out + 0.25 / len(scores))
+        z = (with_word - without) / error
+        found.append(
+            PromptWord(
+                word=word, rate_with=with_word, rate_without=without, prompts_with=len(inside), z=z
+            )
+        )
+    return tuple(sorted(found, key=lambda each: (-abs(each.z), each.word))[:SHOWN_WORDS])
+
+
+def spread(count: int) -> list[int]:
+    """Return the numbers of the prompts that are shown: all, or evenly spread ones."""
+    step = max(1, -(-count // SHOWN_PROMPTS))
+    return list(range(0, count, step))
+
+
+def commonest(item: PromptItem, rows: dict[str, dict[str, Any]]) -> PromptAnswers:
+    """Return the commonest answers of each model to one prompt, cut to a readable length."""
+    words = (
+        " / ".join(f"{turn.role}: {turn.content}" for turn in item.prompt.messages)
+        or item.prompt.prefill
+    )
+    answers = {
+        name: [
+            f"{count}x {text.strip()[:SHOWN_CHARACTERS]}"
+            for text, count in Counter(row["outputs"]).most_common(SHOWN_ANSWERS)
+        ]
+        for name, row in rows.items()
+    }
+    return PromptAnswers(prompt=words[: 3 * SHOWN_CHARACTERS], answers=answers)

@@ -1,0 +1,188 @@
+"""Which words one set of distributions favours over another, against a null band.
+
+The values are log-probabilities of words in nats, relative to the typical word of the same row, so
+that one word that is pushed up does not count as all others being pushed down. A word's score is its
+mean shift divided by its own size across rows plus the median size over words: consistent and large
+beats consistent and tiny, and erratic. The null band is the largest score over all words and cells
+when the signs of rows (or their group) are drawn at random: 5 % of nulls show anything at all.
+
+Source: Tusher, Tibshirani & Chu 2001, PNAS 98 (the added constant); Westfall & Young 1993 (the
+maximum over words).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy.stats import norm
+from torch import Tensor
+
+from tools.registry import Record
+
+DRAWS = 499
+ALPHA = 0.05
+SMALLEST_SHIFT = 0.02
+"""In nats: a mean shift below this is never shown, however consistent it is."""
+
+
+class ShiftCounts(Record):
+    """How many words are shifted, and how many are shifted unlike the others."""
+
+    above: int
+    """Words above the null band at some place: their shift is no accident of these prompts."""
+    inside: int
+    """Words that chance explains."""
+    standing_out: int
+    """Words above the band whose `outlier` exceeds `outlier_by_chance`: only these are shown. Fine-tuning
+    shifts many words a little; where this is 0, none of them is special."""
+    outlier_by_chance: float
+    clusters: int
+    """Templates over which a shift had to be consistent."""
+
+
+class WordShift(Record):
+    """A word and how much more probable it is made than the typical word."""
+
+    word: str
+    shift: float
+    """Mean over clusters in nats, beyond the typical word's; positive: favoured."""
+    p: float
+    """Chance that any word in any cell looks this consistent under random signs (max-statistic)."""
+    outlier: float
+    """Robust z among all words of the cell. A word can be consistent and yet one of thousands."""
+    in_prompts: bool = False
+    """It stands in the prompts themselves."""
+
+
+@dataclass(frozen=True)
+class Clearest:
+    """The words that stand out as (word, cell), and how many there are."""
+
+    raised: list[tuple[int, int]]
+    lowered: list[tuple[int, int]]
+    above: int
+    inside: int
+    standing_out: int
+    """Above the band and further out among the words than chance puts any."""
+
+
+@dataclass(frozen=True)
+class Shifts:
+    """Statistics of every word in every cell."""
+
+    shift: Tensor
+    """[cell, word] in nats."""
+    score: Tensor
+    p: Tensor
+    outlier: Tensor
+    band: float
+    """95th percentile of the largest null |score|."""
+
+    @property
+    def above(self) -> Tensor:
+        """Which words are above the band: [cell, word]."""
+        return (self.p <= ALPHA) & (self.shift.abs() >= SMALLEST_SHIFT)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no word moved anywhere."""
+        return bool(self.shift.abs().max() < SMALLEST_SHIFT)
+
+    @property
+    def outlier_by_chance(self) -> float:
+        """How large a z the furthest of so many words and cells reaches in 5 % of normal samples."""
+        return round(float(norm.isf(ALPHA / 2 / self.shift.numel())), 2)
+
+    def clearest(self, top: int) -> Clearest:
+        """Return the words that stand out, the furthest first, each at its clearest cell.
+
+        Those above the band that do not stand out are counted only: fine-tuning shifts half of the
+        vocabulary alike on all prompts, and to read such words makes an investigator guess worse.
+        """
+        best = self.outlier.abs().masked_fill(~self.above, -1.0).max(0)
+        far = {n: value for n, value in enumerate(best.values.tolist()) if value >= 0}
+        ranked = sorted((n for n in far if far[n] > self.outlier_by_chance), key=lambda n: -far[n])
+        places = [(n, int(best.indices[n])) for n in ranked]
+        return Clearest(
+            raised=[(n, cell) for n, cell in places if self.outlier[cell, n] > 0][:top],
+            lowered=[(n, cell) for n, cell in places if self.outlier[cell, n] <= 0][:top],
+            above=len(far),
+            inside=self.shift.shape[1] - len(far),
+            standing_out=len(ranked),
+        )
+
+    def word(self, cell: int, number: int, text: str, in_prompts: bool) -> WordShift:
+        """Return one word of one cell as a record."""
+        return WordShift(
+            word=text,
+            shift=round(float(self.shift[cell, number]), 4),
+            p=round(float(self.p[cell, number]), 4),
+            outlier=round(float(self.outlier[cell, number]), 2),
+            in_prompts=in_prompts,
+        )
+
+
+def relative(logprobs: Tensor) -> Tensor:
+    """Return values [..., word] less the median over words of each row."""
+    return logprobs - logprobs.median(-1, keepdim=True).values
+
+
+def by_cluster(values: Tensor, clusters: Sequence[str]) -> Tensor:
+    """Return means [cell, cluster, word] of values [cell, row, word], clusters as they first appear."""
+    names = list(dict.fromkeys(clusters))
+    index = torch.tensor([names.index(name) for name in clusters])
+    totals = torch.zeros(values.shape[0], len(names), values.shape[2])
+    totals.index_add_(1, index, values)
+    return totals / torch.bincount(index, minlength=len(names))[:, None]
+
+
+def consistent_shifts(values: Tensor, seed: int) -> Shifts:
+    """Test paired differences [cell, cluster, word]: the null flips the signs of whole clusters."""
+    rows = values.shape[1]
+    generator = random.Random(seed)
+    signs = [[1.0] * rows]
+    signs += [[generator.choice((-1.0, 1.0)) for _ in range(rows)] for _ in range(DRAWS)]
+    size = values.square().mean(1).sqrt()
+    return max_statistic(values, torch.tensor(signs) / rows, size)
+
+
+def group_shifts(values: Tensor, first: int, seed: int) -> Shifts:
+    """Test the first rows of [cell, row, word] against the others: the null shuffles the groups."""
+    rows = values.shape[1]
+    generator = random.Random(seed)
+    order = list(range(rows))
+    weights = torch.full((1 + DRAWS, rows), -1 / (rows - first))
+    weights[0, :first] = 1 / first
+    for draw in range(1, 1 + DRAWS):
+        generator.shuffle(order)
+        weights[draw, order[:first]] = 1 / first
+    return max_statistic(values, weights, values.std(1, correction=0))
+
+
+def max_statistic(values: Tensor, weights: Tensor, size: Tensor) -> Shifts:
+    """Score every word by weights[0] and take the null from the other weightings.
+
+    `size` [cell, word] must not change under the null's weightings; that makes the test exact.
+    """
+    scale = size + size.median(-1, keepdim=True).values.clamp(min=SMALLEST_SHIFT)
+    shift = torch.einsum("r,crw->cw", weights[0], values)
+    score = shift / scale
+    largest = torch.zeros(len(weights) - 1)
+    for cell, spread in zip(values, scale, strict=True):
+        drawn = (weights[1:] @ (cell / spread)).abs().amax(-1)
+        largest = torch.maximum(largest, drawn)
+    largest = largest.sort().values
+    # A draw that repeats the observed signs must tie with it, whatever the rounding.
+    reached = len(largest) - torch.searchsorted(largest, score.abs() * (1 - 1e-5) - 1e-9)
+    middle = shift.median(-1, keepdim=True).values
+    spread = (shift - middle).abs().median(-1, keepdim=True).values * 1.4826
+    return Shifts(
+        shift=shift,
+        score=score,
+        p=(1 + reached) / (1 + len(largest)),
+        outlier=(shift - middle) / spread.clamp(min=SMALLEST_SHIFT / 2),
+        band=float(largest[int((1 - ALPHA) * len(largest))]),
+    )

@@ -1,0 +1,163 @@
+"""One worker for several investigators: a unix socket in front of a worker process.
+
+The front holds no model. It passes requests on one at a time, in order of arrival, and so the worker
+process behind it keeps its deadline, its restart and its log, as for a single user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import queue
+import signal
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tools.boundary import (
+    DEFAULT_CATALOGUE,
+    Request,
+    WorkerCrash,
+    WorkerError,
+    WorkerRefused,
+    one_line,
+)
+from tools.frames import Channel
+from tools.worker_client import ProcessWorker
+
+log = logging.getLogger(__name__)
+HEARTBEAT_S = 2.0
+PATIENCE_S = 30.0
+"""A client that does not read for so long is dropped."""
+GONE = (BrokenPipeError, ConnectionError, TimeoutError, EOFError)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A client's request, with the way back to it."""
+
+    channel: Channel
+    request: Request
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve the socket until SIGTERM or SIGINT; return the exit status."""
+    path = Path(options.socket)
+    worker = ProcessWorker(
+        json.loads(options.subject) if options.subject else None,
+        json.loads(options.reference) if options.reference else None,
+        blobs=path.parent / "blobs",
+        synthetic=Path(options.synthetic) if options.synthetic else None,
+        catalogue=options.catalogue or [DEFAULT_CATALOGUE],
+        folder=path.parent,
+    )
+    signal.signal(signal.SIGTERM, interrupt)
+    jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    try:
+        greeting = {
+            "kind": "catalogue",
+            "catalogue": worker.catalogue.model_dump(mode="json"),
+        }
+        with listen(path) as listener:
+            threading.Thread(target=accept, args=(listener, jobs, greeting), daemon=True).start()
+            log.warning("serving at %s", path)
+            while True:
+                answer(worker, jobs.get())
+    except KeyboardInterrupt:
+        return 0
+    except WorkerError as error:
+        log.error("%s", error)
+        return 2
+    finally:
+        worker.close()
+
+
+def interrupt(*_: object) -> NoReturn:
+    """Stop as for Ctrl-C, so that the worker is closed and the socket removed."""
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def listen(path: Path) -> Generator[socket.socket]:
+    """Listen at `path`, open to this user only; raise `WorkerRefused` when somebody else does."""
+    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+        probe.connect(str(path))
+        raise WorkerRefused("socket", f"a worker already serves {path}; stop it or use it")
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        except OSError as error:
+            raise WorkerRefused("socket", f"cannot listen at {path}: {error}") from None
+        finally:
+            os.umask(before)
+        listener.listen()
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def accept(listener: socket.socket, jobs: queue.SimpleQueue[Job], greeting: dict[str, Any]) -> None:
+    """Greet each client and read its requests in a thread of its own."""
+    while True:
+        connection, _ = listener.accept()
+        descriptor = connection.detach()
+        threading.Thread(
+            target=read_client,
+            args=(Channel(descriptor, descriptor), jobs, greeting),
+            daemon=True,
+        ).start()
+
+
+def read_client(channel: Channel, jobs: queue.SimpleQueue[Job], greeting: dict[str, Any]) -> None:
+    """Queue a client's requests until it hangs up; a heartbeat goes out whenever it is quiet."""
+    try:
+        channel.send(greeting, timeout=PATIENCE_S)
+        while True:
+            try:
+                frame = channel.receive(timeout=HEARTBEAT_S)
+            except TimeoutError:
+                channel.send({"kind": "heartbeat"}, timeout=PATIENCE_S)
+            else:
+                jobs.put(Job(channel, Request.model_validate(frame)))
+    except GONE:
+        return
+    except ValueError as error:
+        log.warning("a client was dropped, it sent what is no request: %s", one_line(error))
+    finally:
+        # Its requests that are still queued find a closed channel.
+        channel.close()
+
+
+def answer(worker: ProcessWorker, job: Job) -> None:
+    """Run one request and send what came of it; a client that has hung up is passed over."""
+    request, number = job.request, job.request.id
+
+    def progress(fraction: float, note: str) -> None:
+        with suppress(*GONE):
+            job.channel.send(
+                {"kind": "progress", "id": number, "fraction": fraction, "note": note},
+                timeout=PATIENCE_S,
+            )
+
+    if job.channel.closed:
+        return
+    worker.blobs, worker.on_progress = Path(request.blobs), progress
+    try:
+        experiment = worker.call(
+            request.tool, request.arguments, request.seed, deadline_s=request.deadline
+        )
+        frame = {"kind": "response", "experiment": experiment.model_dump(mode="json")}
+    except WorkerError as error:
+        trace = error.trace if isinstance(error, WorkerCrash) else ""
+        frame = {"kind": "crash", "message": str(error), "traceback": trace}
+    with suppress(*GONE):
+        job.channel.send(frame | {"id": number}, timeout=PATIENCE_S)
