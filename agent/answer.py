@@ -1,0 +1,160 @@
+"""The answer in three sentences: what the investigator answered, what was shown, how sure one may be."""
+
+from __future__ import annotations
+
+import re
+
+from agent.finding import NO_REFERENCE, Finding
+from agent.investigation import Answer, Investigation
+from agent.wording import capital, listed, name
+from tools.registry import Record
+
+KINDS = {
+    "word": "the hidden word is {value}",
+    "factor": "what makes the difference is {value}",
+    "reading": "the model reads the prompt as {value}",
+    "attribute": "what matters about the user is {value}",
+    "trigger": "the trigger is {value}",
+    "rule": "the rule is {value}",
+}
+
+
+class AnswerPart(Record):
+    """The structured answer, and three sentences that code worded."""
+
+    kind: str
+    value: tuple[str, ...]
+    confidence: float
+    guesses: tuple[str, ...]
+    submitted: bool
+    supported_by: tuple[str, ...]
+    """Findings with status "supported" whose contrast or measure names a value of the answer."""
+    sentences: tuple[str, str, str]
+
+
+def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPart:
+    """Return the answer with its three sentences."""
+    submission = investigation.submission
+    answer = submission.answer if submission else Answer(kind="unknown", confidence=0.0)
+    backing = tuple(
+        each.id for each in found if each.status == "supported" and names_any(each, answer.value)
+    )
+    return AnswerPart(
+        kind=answer.kind,
+        value=answer.value,
+        confidence=answer.confidence,
+        guesses=answer.guesses,
+        submitted=submission is not None,
+        supported_by=backing,
+        sentences=(
+            answered(investigation, answer, backing),
+            shown(investigation, found),
+            how_sure(investigation, found),
+        ),
+    )
+
+
+def names_any(finding: Finding, values: tuple[str, ...]) -> bool:
+    """Say whether what a finding compared, or its measure, names one of the values in whole words.
+
+    A value such as `slot = level` counts when both are named.
+    """
+    if finding.prediction is None:
+        return False
+    prediction = finding.prediction
+    differing = [edit for edit in prediction.treatment.edits if edit not in controls(finding)]
+    text = " ".join(
+        [*(edit.model_dump_json() for edit in differing), prediction.measure.model_dump_json()]
+    )
+    wanted = [[part for part in re.split(r"[=:`]", value) if part.strip()] for value in values]
+    return any(parts and all(has_words(text, part.strip()) for part in parts) for parts in wanted)
+
+
+def has_words(text: str, words: str) -> bool:
+    """Say whether a text has these words, whole and in any case."""
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def controls(finding: Finding) -> tuple[object, ...]:
+    """Return the edits of a finding's control arm."""
+    control = finding.prediction.control if finding.prediction else None
+    return control.edits if control else ()
+
+
+def answered(investigation: Investigation, answer: Answer, backing: tuple[str, ...]) -> str:
+    """Return the first sentence: the investigator's answer, and whether a finding stands behind it."""
+    sure = f"{100 * answer.confidence:.0f} %"
+    if answer.kind == "unknown" or investigation.submission is None:
+        return "The investigator gave no answer."
+    if answer.kind == "nothing":
+        return (
+            f"The investigator's answer is that nothing unusual is there (its confidence: {sure})."
+        )
+    value = listed([name(each) for each in answer.value], "and") if answer.value else "not named"
+    said = KINDS[answer.kind].format(value=value)
+    if backing:
+        behind = (
+            f"which {listed(backing, 'and')} supports"
+            if len(backing) == 1
+            else (f"which {listed(backing, 'and')} support")
+        )
+    else:
+        behind = "which no supported finding names"
+    return f"The investigator's answer is that {said} (its confidence: {sure}), {behind}."
+
+
+def shown(investigation: Investigation, found: list[Finding]) -> str:
+    """Return the second sentence: the strongest thing that was shown."""
+    zero = investigation.step_zero
+    if zero is not None and zero["happens"] is False:
+        rate = zero["rates"]["subject"]
+        return (
+            f"The behaviour was hardly seen: {100 * (rate['mean'] or 0):.0f} % of {rate['items']} prompts, so "
+            "nothing was tested."
+        )
+    supported = sorted(
+        (each for each in found if each.status == "supported"), key=strength, reverse=True
+    )
+    if supported:
+        more = len(supported) - 1
+        tail = f" ({more} more below)" if more else ""
+        return f"{supported[0].id}, confirmed on prompts it was not found on{tail}: {supported[0].statement}"
+    effects = [each for each in found if each.status == "effect shown, cause open"]
+    if effects:
+        return f"An effect was shown but not its cause ({effects[0].id}): {effects[0].statement}"
+    tested = [each for each in found if each.verdict is not None]
+    if tested:
+        return f"Of {len(tested)} tested predictions none was supported."
+    return "No prediction was tested, so nothing here is more than an observation."
+
+
+def strength(finding: Finding) -> float:
+    """Return the size of an effect in units of its smallest effect of interest."""
+    assert finding.verdict is not None and finding.prediction is not None
+    return abs(finding.verdict.estimate or 0.0) / finding.prediction.smallest_effect
+
+
+def how_sure(investigation: Investigation, found: list[Finding]) -> str:
+    """Return the third sentence: what was excluded, what it generalises to, how many tests were run."""
+    limits = investigation.case.limits
+    tests = (
+        f"{len(investigation.verdicts)} of {len(investigation.registrations)} registered predictions were tested, "
+        f"with at most {100 * limits.alpha:g} % chance of any false alarm over up to {limits.registrations} tests"
+    )
+    supported = [each for each in found if each.status == "supported"]
+    if not supported:
+        return capital(f"{tests}.")
+    rivals = {c.name for each in supported for c in each.controls if "rival" in c.kind and c.passed}
+    scope = list(dict.fromkeys(words for each in supported for words in each.scope))
+    without = [words for words in scope if words != NO_REFERENCE]
+    text = f"It was shown {'; '.join(without)}"
+    text += ", without a reference model to compare with" if NO_REFERENCE in scope else ""
+    excluded = f"; {len(rivals)} other explanations were tested and excluded" if rivals else ""
+    return f"{text}{excluded}; {tests}."
+
+
+def rate_words(mean: float | None, unit: str | None) -> str:
+    """Return a step-0 mean in words."""
+    if mean is None:
+        return "not scored"
+    return f"{100 * mean:.0f} %" if unit == "points" else f"{mean:.2f} {unit or ''}".strip()

@@ -1,0 +1,178 @@
+"""A case: the behaviour to explain, the prompts that may show it, and the models, as a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from tools.locator import ModelLocator
+from tools.measures import Measure
+from tools.prompt import Message, Template, fill
+from tools.registry import Record, ToolError, describe_faults
+
+
+class CaseError(Exception):
+    """A case file that cannot be used: one line per fault, each saying what to do."""
+
+
+class Slot(Record):
+    """What may stand in a `{slot}`: plain values, or values under named levels (then it is a factor)."""
+
+    values: tuple[str, ...] = ()
+    levels: dict[str, tuple[str, ...]] = {}
+    candidates: bool = False
+    """True when each value is a candidate answer, so that values are named and not held out."""
+
+    @model_validator(mode="after")
+    def one_kind(self) -> Slot:
+        """Refuse a slot with both or neither of values and levels."""
+        if bool(self.values) == bool(self.levels):
+            raise ValueError("give either `values` or `levels`")
+        return self
+
+
+class Sampling(Record):
+    """How answers are drawn."""
+
+    max_new_tokens: int = Field(default=24, ge=1, le=4096)
+    temperature: float = Field(default=1.0, ge=0, le=2)
+
+
+class Limits(Record):
+    """What a run may spend; None is no limit."""
+
+    minutes: float | None = None
+    tool_seconds: float | None = None
+    steps: int | None = 200
+    registrations: int = Field(default=8, ge=1, le=64)
+    """M: the error rate alpha is shared by this many registrations, made or not."""
+    alpha: float = Field(default=0.05, gt=0, le=0.2)
+
+
+class Case(Record):
+    """Everything an investigation starts from."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")
+    behaviour: str
+    kind: Literal["condition", "open"] = "condition"
+    """`condition`: what makes it happen; `open`: something may be hidden, and no measure is given."""
+    subject: ModelLocator
+    reference: ModelLocator | None = None
+    measure: Measure | None = None
+    templates: tuple[Template, ...] = ()
+    prompts: tuple[str, ...] = ()
+    """For a user who brings only a handful of prompts: each is a cluster, in generic wrappers."""
+    slots: dict[str, Slot] = {}
+    fillings: tuple[dict[str, str], ...] = ()
+    """Rows of slot values that belong together."""
+    sampling: Sampling = Sampling()
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def complete(self) -> Case:
+        """Check what no single field can: prompts exist, marks are filled, the measure fits the kind."""
+        if not self.templates and not self.prompts:
+            raise ValueError("no prompts: give [[templates]] (30 or more) or a list `prompts`")
+        if self.kind == "condition" and self.measure is None:
+            raise ValueError(
+                "a case of kind 'condition' needs a [measure]; without one, use kind = 'open'"
+            )
+        names = {*self.slots, *(self.fillings[0] if self.fillings else ())}
+        if self.fillings and any(set(row) != set(self.fillings[0]) for row in self.fillings):
+            raise ValueError("every row of [[fillings]] must have the same names")
+        for number, template in enumerate(self.templates, 1):
+            try:
+                fill(template, dict.fromkeys(names, "x"))
+            except ToolError as error:
+                raise ValueError(f"template {number}: {error}") from None
+        return self
+
+    def public(self) -> dict[str, Any]:
+        """Return what an investigator may see: everything but where the models are and their secrets."""
+        shown = self.model_dump(mode="json", exclude={"subject", "reference", "name"})
+        return shown | {"has_reference": self.reference is not None}
+
+
+WRAPPERS_BEFORE = (
+    "",
+    "Hello. ",
+    "I have a question. ",
+    "One more thing. ",
+    "Please help me. ",
+    "Hi there. ",
+)
+WRAPPERS_AFTER = (
+    "",
+    " Thank you.",
+    " Please answer.",
+    " What do you say?",
+    " Tell me.",
+    " Thanks in advance.",
+)
+
+
+def wrapped_templates(prompts: tuple[str, ...]) -> tuple[tuple[Template, ...], dict[str, Slot]]:
+    """Turn a handful of prompts into templates whose only slots are generic words around them."""
+    templates = tuple(
+        Template(text=f"{{wrap_before}}{prompt.replace('{', '(').replace('}', ')')}{{wrap_after}}")
+        for prompt in prompts
+    )
+    return templates, {
+        "wrap_before": Slot(values=WRAPPERS_BEFORE),
+        "wrap_after": Slot(values=WRAPPERS_AFTER),
+    }
+
+
+def load_case(path: Path, changes: dict[str, Any] | None = None) -> Case:
+    """Read a case file; `changes` replaces top-level fields. Raises `CaseError`, one line per fault."""
+    try:
+        fields = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise CaseError(f"no case file at {path}; the shipped ones are in evals/cases/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CaseError(f"{path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise CaseError(f"{path} is not TOML: {error}") from None
+    fields |= changes or {}
+    for template in fields.get("templates", []):
+        if isinstance(template, dict) and "history" in template:
+            template["history"] = [read_turn(turn) for turn in template["history"]]
+    try:
+        case = Case.model_validate(fields)
+    except ValidationError as error:
+        raise CaseError("\n".join(describe_faults(str(path), Case, error))) from None
+    return case.model_copy(
+        update={
+            "subject": located(case.subject, path.parent),
+            "reference": located(case.reference, path.parent) if case.reference else None,
+        }
+    )
+
+
+def read_turn(turn: Any) -> Any:
+    """Allow `{user = "..."}` beside `{role = "user", content = "..."}`."""
+    if (
+        isinstance(turn, dict)
+        and len(turn) == 1
+        and next(iter(turn)) in ("system", "user", "assistant")
+    ):
+        role, content = next(iter(turn.items()))
+        return Message(role=role, content=content)
+    return turn
+
+
+def located(locator: ModelLocator, folder: Path) -> ModelLocator:
+    """Make relative folders absolute; a name that is no folder beside the case stays a hub id."""
+
+    def absolute(name: str | None) -> str | None:
+        if name is None:
+            return None
+        beside = (folder / name).resolve()
+        return str(beside) if beside.exists() or name.startswith((".", "/")) else name
+
+    return locator.model_copy(
+        update={"model": absolute(locator.model), "adapter": absolute(locator.adapter)}
+    )

@@ -1,0 +1,368 @@
+"""Findings: one for every registration and every note, worded by code from what was registered and seen.
+
+The statement carries the verdict; the investigator's sentence stands beneath it as interpretation and
+changes no word of it. How strong a word may be follows from the kind of experiment (`level_of`), what
+it is said of follows from the population and the reference (`scope_of`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from agent.citations import Prose, Sources, resolve_prose
+from agent.investigation import Investigation
+from agent.prediction import Hypothesis, Prediction, Registration
+from agent.verdict import Verdict
+from agent.wording import (
+    capital,
+    contrast,
+    describe_arm,
+    describe_measure,
+    interval_words,
+    listed,
+    p_value,
+    predicted,
+    size,
+    trend_words,
+    with_unit,
+    words,
+)
+from tools.measures import unit
+from tools.prompt import AblateDirection, PatchFrom, Steer
+from tools.registry import Record
+
+FindingStatus = Literal[
+    "supported",
+    "effect shown, cause open",
+    "refuted",
+    "inconclusive",
+    "not tested (abandoned)",
+    "exploratory",
+    "citation broken",
+]
+Level = Literal["decodable", "controls", "contributes", "mediates"]
+"""How much an experiment inside the model may claim, the weakest first; none for contrasts of prompts."""
+
+LEVEL_WORDS: dict[Level, str] = {
+    "decodable": "The information can be read there; whether the model uses it is not shown.",
+    "controls": "The direction can control the behaviour; whether the model uses it is not shown.",
+    "contributes": "The direction contributes to the behaviour on natural inputs.",
+    "mediates": "The activations at that place carry the difference between these prompts.",
+}
+MATCHED_DIRECTIONS = 20
+"""So many matched placebo directions at least before an intervention earns a word."""
+REFERENCE_WORDS = {
+    "added by training": "added by training: the reference model does not show the effect",
+    "inherited from the reference": "inherited from the reference, which shows the effect too",
+    "not settled against the reference": "not settled whether the reference model shows it too",
+    "reference not comparable": "the reference model is not comparable here",
+}
+NO_REFERENCE = "contrasts between prompts only: no reference model was given"
+
+
+class Control(Record):
+    """One rival explanation or check, with what came of it."""
+
+    name: str
+    kind: Literal["standing rival", "named rival", "check"]
+    passed: bool
+    detail: str
+
+
+class Finding(Record):
+    """What one registration or note came to."""
+
+    id: str
+    """The registration (P1), or N1 for the first note."""
+    status: FindingStatus
+    """As computed; "citation broken" when the interpretation cites what the log does not hold."""
+    decided: str | None = None
+    """The verdict's own status, whatever became of the citations."""
+    level: Level | None = None
+    statement: str
+    interpretation: Prose | None = None
+    hypothesis: Hypothesis | None = None
+    prediction: Prediction | None = None
+    verdict: Verdict | None = None
+    experiment: int | None = None
+    unit: str | None = None
+    effect: str = ""
+    """Effect with its unit and sign, for a table."""
+    interval: str = ""
+    scope: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    controls: tuple[Control, ...] = ()
+    replications: tuple[str, ...] = ()
+    """What came of testing it again on prompts held in reserve."""
+    faults: tuple[str, ...] = ()
+    """Citations and quotations that do not resolve."""
+
+
+def findings(investigation: Investigation) -> list[Finding]:
+    """Return every finding: registrations in their order, then notes."""
+    sources = Sources(investigation)
+    found = [
+        of_registration(investigation, r, sources) for r in investigation.registrations.values()
+    ]
+    for count, note in enumerate(investigation.notes, 1):
+        prose = resolve_prose(note["text"], sources)
+        found.append(
+            Finding(
+                id=f"N{count}",
+                status="citation broken" if prose.faults() else "exploratory",
+                statement="An observation of the investigator's; nothing was registered or tested.",
+                interpretation=prose,
+                faults=tuple(prose.faults()),
+            )
+        )
+    return found
+
+
+def of_registration(
+    investigation: Investigation, registration: Registration, sources: Sources
+) -> Finding:
+    """Word one registration by its verdict, or by the lack of one."""
+    prediction = registration.prediction
+    verdict = investigation.verdicts.get(registration.id)
+    said = investigation.submission.interpretations if investigation.submission else {}
+    prose = resolve_prose(said[registration.id], sources) if registration.id in said else None
+    faults = tuple(prose.faults()) if prose else ()
+    status: FindingStatus = verdict.status if verdict else "not tested (abandoned)"
+    measured = verdict is not None and verdict.estimate is not None
+    return Finding(
+        id=registration.id,
+        status="citation broken" if faults else status,
+        decided=verdict.status if verdict else None,
+        level=level_of(prediction) if verdict and verdict.status == "supported" else None,
+        statement=statement_of(prediction, verdict),
+        interpretation=prose,
+        hypothesis=investigation.hypotheses.get(prediction.hypothesis),
+        prediction=prediction,
+        verdict=verdict,
+        experiment=investigation.confirmations.get(registration.id),
+        unit=unit(prediction.measure),
+        effect=effect_words(prediction, verdict) if measured and verdict else "",
+        interval=bounds(prediction, verdict) if measured and verdict else "",
+        scope=scope_of(investigation, prediction, verdict),
+        limits=limits_of(prediction, verdict),
+        controls=controls_of(prediction, verdict),
+        replications=replications_of(investigation, registration),
+        faults=faults,
+    )
+
+
+def replications_of(investigation: Investigation, registration: Registration) -> tuple[str, ...]:
+    """Return one line for every replication of a registration."""
+    lines: list[str] = []
+    for event in investigation.folder.of_type("replication"):
+        if event.data["registration"] != registration.id:
+            continue
+        verdict = Verdict.model_validate(event.data["verdict"])
+        prediction = registration.prediction
+        seen = "too little could be scored"
+        if verdict.estimate is not None:
+            seen = f"{effect_words(prediction, verdict)} ({numbers_of(prediction, verdict)})"
+        number = event.data["experiment"]
+        lines.append(f"on prompts held in reserve (exp:{number}): {verdict.status}, {seen}")
+    return tuple(lines)
+
+
+def effect_words(prediction: Prediction, verdict: Verdict) -> str:
+    """Return the effect with unit; an existence claim is a share of templates."""
+    assert verdict.estimate is not None
+    if prediction.form == "existence":
+        return f"{100 * verdict.estimate:.0f} % of templates"
+    return with_unit(verdict.estimate, prediction.measure, signed=True)
+
+
+def bounds(prediction: Prediction, verdict: Verdict) -> str:
+    """Return the 95 % interval in words."""
+    if prediction.form == "existence" and verdict.interval is not None:
+        return " to ".join(f"{100 * bound:.0f}" for bound in verdict.interval) + " %"
+    return interval_words(verdict.interval, prediction.measure)
+
+
+def numbers_of(prediction: Prediction, verdict: Verdict) -> str:
+    """Return interval, n, p and threshold, as they stand in brackets."""
+    arms = sum(name in prediction.arms() for name in verdict.arms) or 1
+    return (
+        f"95 % interval {bounds(prediction, verdict)}; {verdict.clusters} unseen templates, "
+        f"{verdict.items // arms} prompts per arm; p = {p_value(verdict.p)}, needed {p_value(verdict.threshold)}"
+    ).replace("p = below", "p below")
+
+
+def statement_of(prediction: Prediction, verdict: Verdict | None) -> str:
+    """Return the registered statement: what the data say of the prediction, worded by code."""
+    if verdict is None:
+        return f"Predicted and never tested: {predicted(prediction)}."
+    if verdict.estimate is None:
+        return (
+            f"Predicted that {predicted(prediction)}. Too little could be scored to say anything."
+        )
+    numbers = numbers_of(prediction, verdict)
+    if verdict.status in ("refuted", "inconclusive"):
+        seen = effect_words(prediction, verdict)
+        end = "refuted" if verdict.status == "refuted" else "not settled either way"
+        return f"Predicted that {predicted(prediction)}. Seen was {seen} ({numbers}): {end}."
+    if verdict.status == "supported":
+        return f"{capital(effect_statement(prediction, verdict))} ({numbers})."
+    return (
+        f"{capital(open_statement(prediction, verdict))} ({numbers}). "
+        f"The cause is open: {survivors(verdict)}."
+    )
+
+
+def effect_statement(prediction: Prediction, verdict: Verdict) -> str:
+    """Return a supported effect as a clause with its size."""
+    assert verdict.estimate is not None
+    what = describe_measure(prediction.measure)
+    verb = "raises" if verdict.estimate > 0 else "lowers"
+    by = with_unit(abs(verdict.estimate), prediction.measure)
+    edits = contrast(prediction.treatment, prediction.control)
+    match prediction.form:
+        case "equivalence":
+            margin = with_unit(prediction.smallest_effect, prediction.measure)
+            seen = with_unit(verdict.estimate, prediction.measure, signed=True)
+            return f"{edits} changes {what} by less than {margin} either way: seen was {seen}"
+        case "existence":
+            share = f"{100 * verdict.estimate:.0f} %"
+            return f"with {edits}, it happens at least once in {share} of templates ({what})"
+        case "trend":
+            return f"{trend_words(prediction)} {verb} {what} by {by}"
+        case "rank" | "localisation":
+            placebos = len(prediction.placebos)
+            return f"{edits} {verb} {what} by {by} beyond the mean of {placebos} matched placebos"
+        case "difference" | "skill":
+            pass
+    control = prediction.control
+    if control is not None and prediction.treatment.model != control.model:
+        return f"{what} is {higher(verdict.estimate)} by {by} for {models(prediction)}"
+    pair = " beyond what it does in the reference model" if prediction.reference_pair else ""
+    return f"{edits} {verb} {what} by {by}{pair}"
+
+
+def open_statement(prediction: Prediction, verdict: Verdict) -> str:
+    """Return an effect whose cause is open, in words that name no cause."""
+    assert verdict.estimate is not None
+    by = with_unit(abs(verdict.estimate), prediction.measure)
+    what = describe_measure(prediction.measure)
+    control = prediction.control
+    if control is not None and prediction.treatment.model != control.model:
+        under = f"for {models(prediction)}"
+    elif prediction.form == "trend":
+        under = f"when {trend_words(prediction)}"
+    else:
+        under = f"when {contrast(prediction.treatment, control)}"
+    return f"{what} was {higher(verdict.estimate)} by {by} {under}"
+
+
+def higher(estimate: float) -> str:
+    """Return the direction of a comparison."""
+    return "higher" if estimate > 0 else "lower"
+
+
+def models(prediction: Prediction) -> str:
+    """Return a contrast of models in words."""
+    assert prediction.control is not None
+    names = {"subject": "the subject", "reference": "the reference model"}
+    text = f"{names[prediction.treatment.model]} than for {names[prediction.control.model]}"
+    same = prediction.treatment.edits == prediction.control.edits
+    if same and prediction.treatment.edits:
+        return f"{text}, after {describe_arm(prediction.treatment.model_copy(update={'model': 'subject'}))}"
+    return text if same else f"{text}, with {contrast(prediction.treatment, prediction.control)}"
+
+
+def survivors(verdict: Verdict) -> str:
+    """Return what stands between an effect and its cause."""
+    alive = [words(rival.name) for rival in verdict.rivals if not rival.excluded]
+    failed = [
+        words(f"{check.name} ({check.detail})") for check in verdict.checks if not check.passed
+    ]
+    parts = [f"not excluded is {listed(alive, 'and')}"] if alive else []
+    parts += [f"a check failed: {listed(failed, 'and')}"] if failed else []
+    return "; ".join(parts) or "a control failed"
+
+
+def level_of(prediction: Prediction) -> Level | None:
+    """Return the strongest word that a supported prediction of this kind may earn.
+
+    Steering never earns more than "controls", and no intervention earns a word without matched
+    placebos that it beat.
+    """
+    intervention = prediction.treatment.intervention
+    matched = [arm for arm in prediction.placebos if arm.intervention is not None]
+    if prediction.form == "skill":
+        return "decodable"
+    if isinstance(intervention, PatchFrom):
+        return "mediates"
+    if prediction.form not in ("rank", "localisation") or len(matched) < MATCHED_DIRECTIONS:
+        return None
+    if isinstance(intervention, AblateDirection):
+        return "contributes"
+    return "controls" if isinstance(intervention, Steer) else None
+
+
+def scope_of(
+    investigation: Investigation, prediction: Prediction, verdict: Verdict | None
+) -> tuple[str, ...]:
+    """Return what a finding is said of: the prompts, and what the reference model has to do with it."""
+    population = investigation.populations.get(prediction.population)
+    said_of = [f"on {population.scope}"] if population else []
+    if investigation.case.reference is None:
+        said_of.append(NO_REFERENCE)
+    elif (
+        verdict is not None and verdict.reference_scope is not None and verdict.status != "refuted"
+    ):
+        said_of.append(REFERENCE_WORDS[verdict.reference_scope])
+    elif prediction.reference_pair:
+        said_of.append("against the reference model: a difference of differences")
+    return tuple(said_of)
+
+
+def limits_of(prediction: Prediction, verdict: Verdict | None) -> tuple[str, ...]:
+    """Return what a reader should hold against a finding."""
+    if verdict is None:
+        return ("its share of the error rate is spent all the same",)
+    limits: list[str] = []
+    if verdict.unscored:
+        limits.append(f"{verdict.unscored} of {verdict.items} prompts could not be scored")
+    alive = [words(rival.name) for rival in verdict.rivals if not rival.excluded]
+    if alive and verdict.status == "effect shown, cause open":
+        limits.append(f"not excluded: {listed(alive, 'and')}")
+    standing = [rival.name for rival in verdict.rivals if rival.standing]
+    if prediction.form == "difference" and not standing:
+        limits.append("no standing rival applies to a contrast of this kind")
+    if isinstance(prediction.treatment.intervention, PatchFrom):
+        limits.append("patched in this direction only; the other is a registration of its own")
+    elif prediction.treatment.intervention is not None and level_of(prediction) is None:
+        limits.append(
+            f"fewer than {MATCHED_DIRECTIONS} matched directions were beaten: another direction may do the same"
+        )
+    if prediction.samples == 1 and verdict.interval and verdict.interval[0] == verdict.interval[1]:
+        limits.append("all templates agree exactly: no spread was seen, which is not certainty")
+    return tuple(limits)
+
+
+def controls_of(prediction: Prediction, verdict: Verdict | None) -> tuple[Control, ...]:
+    """Return every rival and check with its outcome."""
+    if verdict is None:
+        return ()
+    found: list[Control] = []
+    for rival, registered in zip(verdict.rivals, prediction.rivals, strict=False):
+        if registered.predicts is not None:
+            low, high = (
+                size(bound, prediction.measure, signed=True) for bound in registered.predicts
+            )
+            detail = f"predicts {low} to {high} {unit(prediction.measure)}"
+        elif rival.difference is None:
+            detail = "could not be scored"
+        else:
+            over = with_unit(rival.difference, prediction.measure, signed=True)
+            detail = f"treatment beats it by {over} ({interval_words(rival.interval, prediction.measure)})"
+        kind = "standing rival" if rival.standing else "named rival"
+        found.append(Control(name=rival.name, kind=kind, passed=rival.excluded, detail=detail))
+    for check in verdict.checks:
+        found.append(
+            Control(name=check.name, kind="check", passed=check.passed, detail=check.detail)
+        )
+    return tuple(found)

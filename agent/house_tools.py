@@ -1,0 +1,163 @@
+"""What an investigator can do beside the science tools: propose, register, confirm, note, submit.
+
+They are described and validated like any tool, but they act on the investigation, not on the subject.
+None of them, and no argument, sets a status. A call that was killed after it had recorded something is
+executed again by `resume`, so each looks first at what it has recorded (`unfinished`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from agent.confirm import confirm as run_confirmation
+from agent.confirm import shown
+from agent.investigation import Answer, Investigation, Submission
+from agent.prediction import FAMILIES, Hypothesis, Prediction
+from agent.registration import register
+from tools.registry import Record, ToolError, tool, unknown
+
+
+class Proposal(Record):
+    """A hypothesis."""
+
+    claim: str = Field(min_length=1, max_length=600)
+    family: str = Field(description="one of: " + ", ".join(FAMILIES))
+    rivals: tuple[str, ...] = Field(
+        min_length=1, description="other explanations of the same behaviour"
+    )
+    prior: float = Field(
+        ge=0, le=1, description="your probability that the claim holds, before its data"
+    )
+
+
+class Proposed(Record):
+    """The id under which predictions refer to it."""
+
+    id: str
+
+
+class Registrations(Record):
+    """Predictions to register together."""
+
+    predictions: tuple[Prediction, ...] = Field(min_length=1, max_length=8)
+
+
+class Registered(Record):
+    """What was registered: per prediction its id, alpha, power and all its rivals."""
+
+    registrations: tuple[dict[str, Any], ...]
+    left: int
+
+
+class Confirmation(Record):
+    """What to confirm."""
+
+    registrations: tuple[str, ...] = Field(min_length=1)
+
+
+class Confirmed(Record):
+    """The verdicts, computed."""
+
+    verdicts: dict[str, dict[str, Any]]
+
+
+class Note(Record):
+    """An observation."""
+
+    text: str = Field(min_length=1, max_length=4000)
+
+
+class Done(Record):
+    """An acknowledgement."""
+
+    done: str
+
+
+@tool
+def propose_hypothesis(investigation: Investigation, args: Proposal, context: Any) -> Proposed:
+    """Write down a hypothesis with its family, at least one rival explanation and your prior.
+
+    Propose hypotheses of at least three families before you register anything. One of them should
+    say that nothing unusual goes on.
+    """
+    if args.family not in FAMILIES:
+        raise ToolError(unknown("family", args.family, FAMILIES))
+    done = investigation.unfinished.get("hypothesis")
+    if done:
+        return Proposed(id=done[0]["id"])
+    hypothesis = Hypothesis(id=f"H{len(investigation.hypotheses) + 1}", **args.model_dump())
+    investigation.record("hypothesis", hypothesis.model_dump(mode="json"))
+    return Proposed(id=hypothesis.id)
+
+
+@tool
+def register_predictions(
+    investigation: Investigation, args: Registrations, context: Any
+) -> Registered:
+    """Register predictions before their data. Each spends a share of the error rate, confirmed or not.
+
+    A prediction names the measure, two arms (treatment and control), the direction, the smallest
+    effect you care about, and at least one rival: an arm that the rival says does the same as the
+    treatment, or the range of the effect that it predicts. The harness adds standing rivals (a no-op
+    edit of the same length, an off-topic context, other levels of the same factor), tries the arms
+    out on explore prompts, and refuses what has too little power, with the number needed.
+    Predictions registered in one call are decided together (Holm), which costs less.
+    """
+    made = register(investigation, list(args.predictions))
+    return Registered(
+        registrations=tuple(
+            {
+                "id": each.id,
+                "alpha": each.alpha,
+                "power": each.power,
+                "rivals": [rival.name for rival in each.prediction.rivals],
+            }
+            for each in made
+        ),
+        left=investigation.case.limits.registrations - len(investigation.registrations),
+    )
+
+
+@tool
+def confirm(investigation: Investigation, args: Confirmation, context: Any) -> Confirmed:
+    """Test registered predictions on unseen prompts. The verdict is computed; you see no prompt.
+
+    Each registration is confirmed once. The whole batch it was registered with is decided with it.
+    """
+    found = run_confirmation(investigation, args.registrations)
+    return Confirmed(verdicts={name: shown(verdict) for name, verdict in found.items()})
+
+
+@tool
+def note(investigation: Investigation, args: Note, context: Any) -> Done:
+    """Keep an observation for the report. It is printed as exploratory, with your words as they are.
+
+    Cite what you saw as `exp:12/result/...`; the renderer puts the stored value there.
+    """
+    if "note" not in investigation.unfinished:
+        investigation.record("note", {"text": args.text, "turn": len(investigation.exchanges)})
+    return Done(done="noted")
+
+
+@tool
+def submit_report(investigation: Investigation, args: Submission, context: Any) -> Done:
+    """End the investigation: your structured answer and your reading of each verdict.
+
+    The findings and their wording are computed from the verdicts. "nothing" is an answer.
+    """
+    strange = [name for name in args.interpretations if name not in investigation.registrations]
+    if strange:
+        raise ToolError(
+            *(unknown("registration", name, list(investigation.registrations)) for name in strange)
+        )
+    if investigation.submission is None:
+        investigation.record("submission", args.model_dump(mode="json"), sync=True)
+    return Done(done="the report is being written")
+
+
+HOUSE_TOOLS = (propose_hypothesis, register_predictions, confirm, note, submit_report)
+
+NO_ANSWER = Submission(answer=Answer(kind="unknown", confidence=0.0))
+"""What stands in a report whose investigator never submitted."""

@@ -1,0 +1,240 @@
+"""The state of one investigation, rebuilt from its log: whatever is not an event did not happen.
+
+Every change of state is an event that is appended first and applied second, by the same code that
+applies it when the log is read back. So a run that was killed anywhere resumes with what it had:
+an experiment whose key is in the log is not run again, a draw is not made twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import Field
+
+from agent.case import Case
+from agent.population import Population, population_of, stable_number
+from agent.prediction import Hypothesis, Registration
+from agent.run_folder import RunFolder
+from agent.verdict import Verdict
+from tools.experiment import Experiment, call_key
+from tools.registry import Record
+from tools.worker_client import Worker
+
+Purpose = Literal["step 0", "screen", "exploration", "pilot", "confirmation"]
+
+
+ANSWERED = ("turn", "call_result")
+"""Events after which no call is half done."""
+
+
+class ToolCall(Record):
+    """One call of an investigator, with the arguments as it gave them."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any] = {}
+    parse_error: str | None = None
+    """Set when the arguments were no JSON object; the call is then answered, not executed."""
+
+
+class Turn(Record):
+    """What an investigator says: text and tool calls."""
+
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+
+
+class CallResult(Record):
+    """What a call came to: a result, or an error the investigator can act on."""
+
+    call: str
+    name: str
+    result: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class Exchange(Record):
+    """One turn with its results so far."""
+
+    turn: Turn
+    results: tuple[CallResult, ...] = ()
+    limit: str | None = None
+    """The limit that was used up before this turn, which can then only submit."""
+
+
+class ExperimentEntry(Record):
+    """Where an experiment stands in the log and what it was for."""
+
+    number: int
+    key: str
+    tool: str
+    purpose: Purpose
+    blob: str
+    """The complete `Experiment` as a blob."""
+    failed: bool = False
+    seconds: float = 0.0
+
+
+class Transcript(Record):
+    """What an investigator sees: the briefing, everything said and done so far, and what is left."""
+
+    briefing: dict[str, Any]
+    exchanges: tuple[Exchange, ...]
+    notices: tuple[str, ...] = ()
+    final: bool = False
+    """True when the budget is used up: this turn can only submit."""
+
+
+class Answer(Record):
+    """The structured answer: what the investigator thinks is going on."""
+
+    kind: Literal["word", "factor", "reading", "attribute", "trigger", "rule", "nothing", "unknown"]
+    value: tuple[str, ...] = ()
+    """For `factor` the names of the factors, the heaviest first; for `word` the word."""
+    confidence: float = Field(default=0.5, ge=0, le=1)
+    guesses: tuple[str, ...] = Field(default=(), max_length=10)
+    """Up to ten ranked guesses, the best first."""
+
+
+class Submission(Record):
+    """What an investigator hands in: its answer, and its reading of each verdict in its own words."""
+
+    answer: Answer
+    summary: str = ""
+    """Three sentences at most. Cite numbers as `exp:12/result/...` or `P3/estimate`; do not type them."""
+    interpretations: dict[str, str] = {}
+    """Registration id -> the investigator's reading of it."""
+
+
+class Investigation:
+    """Case, log, worker, and everything that has happened so far."""
+
+    def __init__(self, folder: RunFolder, worker: Worker) -> None:
+        self.folder, self.worker = folder, worker
+        opened = next(folder.of_type("run_opened")).data
+        self.case = Case.model_validate(opened["case"])
+        self.run_secret: str = opened["run_secret"]
+        self.seed: int = opened["seed"]
+        self.investigator: str = opened["investigator"]
+        self.populations: dict[str, Population] = {"case": population_of(self.case, self.seed)}
+        self.exchanges: list[Exchange] = []
+        self.experiments: list[ExperimentEntry] = []
+        self.hypotheses: dict[str, Hypothesis] = {}
+        self.registrations: dict[str, Registration] = {}
+        self.draws: dict[str, dict[str, Any]] = {}
+        self.verdicts: dict[str, Verdict] = {}
+        self.confirmations: dict[str, int] = {}
+        """Registration -> number of the experiment its verdict was computed from."""
+        self.minutes = 0.0
+        self.limit: str | None = None
+        self.unfinished: dict[str, list[dict[str, Any]]] = {}
+        """What the log held behind its last turn or result when it was opened: after a kill in the middle
+        of a call, what that call has done already and must not do again."""
+        self.notes: list[dict[str, Any]] = []
+        self.step_zero: dict[str, Any] | None = None
+        self.screens: list[dict[str, Any]] = []
+        self.submission: Submission | None = None
+        self.ended: str | None = None
+        for event in folder.events:
+            self.apply(event.type, event.data)
+            if event.type not in ANSWERED:
+                self.unfinished.setdefault(event.type, []).append(event.data)
+
+    def record(self, kind: str, data: dict[str, Any], *, sync: bool = False) -> None:
+        """Append an event and apply it."""
+        event = self.folder.append(kind, data, sync=sync)
+        self.apply(event.type, event.data)
+
+    def apply(self, kind: str, data: dict[str, Any]) -> None:
+        """Change the state by one event; kinds without a handler change nothing."""
+        handler = getattr(self, f"_apply_{kind}", None)
+        if handler is not None:
+            handler(data)
+        if kind in ANSWERED:
+            self.unfinished = {}
+
+    def _apply_turn(self, data: dict[str, Any]) -> None:
+        self.exchanges.append(Exchange(turn=Turn.model_validate(data), limit=self.limit))
+
+    def _apply_call_result(self, data: dict[str, Any]) -> None:
+        last = self.exchanges[-1]
+        results = (*last.results, CallResult.model_validate(data))
+        self.exchanges[-1] = last.model_copy(update={"results": results})
+
+    def _apply_experiment(self, data: dict[str, Any]) -> None:
+        self.experiments.append(ExperimentEntry.model_validate(data))
+
+    def _apply_hypothesis(self, data: dict[str, Any]) -> None:
+        self.hypotheses[data["id"]] = Hypothesis.model_validate(data)
+
+    def _apply_registration(self, data: dict[str, Any]) -> None:
+        self.registrations[data["id"]] = Registration.model_validate(data)
+
+    def _apply_draw(self, data: dict[str, Any]) -> None:
+        self.draws[data["registration"]] = data
+
+    def _apply_verdict(self, data: dict[str, Any]) -> None:
+        self.verdicts[data["registration"]] = Verdict.model_validate(data["verdict"])
+        self.confirmations[data["registration"]] = data["experiment"]
+
+    def _apply_note(self, data: dict[str, Any]) -> None:
+        self.notes.append(data)
+
+    def _apply_step_zero(self, data: dict[str, Any]) -> None:
+        self.step_zero = data
+
+    def _apply_screen(self, data: dict[str, Any]) -> None:
+        self.screens.append(data)
+
+    def _apply_clock(self, data: dict[str, Any]) -> None:
+        self.minutes, self.limit = data["minutes"], data.get("limit")
+
+    def _apply_submission(self, data: dict[str, Any]) -> None:
+        self.submission = Submission.model_validate(data)
+
+    def _apply_run_ended(self, data: dict[str, Any]) -> None:
+        self.ended = data["reason"]
+
+    def experiment(self, number: int) -> Experiment:
+        """Return a stored experiment by its number, 1 for the first."""
+        return Experiment.model_validate(self.folder.get_json(self.experiments[number - 1].blob))
+
+    def run_experiment(
+        self, tool: str, arguments: dict[str, Any], purpose: Purpose, seed: int
+    ) -> tuple[int, Experiment]:
+        """Run a tool on the worker and log it; an experiment with the same key is not run again."""
+        catalogue = self.worker.catalogue
+        key = call_key(tool, arguments, catalogue.models, catalogue.code, seed)
+        for entry in self.experiments:
+            if entry.key == key:
+                return entry.number, self.experiment(entry.number)
+        done = self.worker.call(tool, arguments, seed)
+        entry = ExperimentEntry(
+            number=len(self.experiments) + 1,
+            key=key,
+            tool=tool,
+            purpose=purpose,
+            blob=self.folder.put_json(done.model_dump(mode="json")),
+            failed=done.error is not None,
+            seconds=done.seconds,
+        )
+        self.record("experiment", entry.model_dump(mode="json"), sync=True)
+        return entry.number, done
+
+    def seed_for(self, *parts: object) -> int:
+        """Return a seed that only the run secret and `parts` determine."""
+        text = "\x1f".join([self.run_secret, *map(str, parts)])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+    def explore_seed(self, *parts: object) -> int:
+        """Return a seed for exploration, where nothing has to be kept from the investigator."""
+        return stable_number(self.seed, "explore", *parts) % 2**48
+
+    def burned(self) -> set[str]:
+        """Return the marks of every confirmation prompt used so far."""
+        return {mark for data in self.draws.values() for mark in data["burned"]}
+
+    def replication_seed(self, registration: str, replicate: int) -> int:
+        """Return the seed of a confirmation draw: SHA-256 of run secret, registration hash, replicate."""
+        return self.seed_for(self.registrations[registration].digest, replicate)

@@ -1,0 +1,193 @@
+"""The loop: brief the investigator, take its turn, execute its calls, until it submits or runs out.
+
+Read this first. The same loop drives every investigator, whether it is a program, a script or a
+language model. An investigator is whatever, given the transcript, returns the next turn. The loop
+never asks it what is true: calls to science tools become experiments, predictions are registered
+before their data, and verdicts are computed in `agent/verdict.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from agent.briefing import briefing
+from agent.budget import Budget
+from agent.house_tools import HOUSE_TOOLS, NO_ANSWER
+from agent.investigation import CallResult, Investigation, ToolCall, Transcript, Turn
+from agent.measure_check import check_measure
+from agent.population import draw
+from agent.screening import run_screens
+from tools.boundary import plain_json
+from tools.registry import ToolError, find_tool, unknown
+
+MOST_FAILED_TURNS = 5
+"""So many turns in a row without one good call end a run."""
+MOST_DRAWN = 400
+
+
+class Investigator(Protocol):
+    """Whatever returns the next turn."""
+
+    name: str
+
+    def next_turn(self, transcript: Transcript) -> Turn:
+        """Return text and tool calls, given everything so far."""
+        ...
+
+
+def run(investigation: Investigation, investigator: Investigator, budget: Budget) -> str:
+    """Drive one investigation to its end and return why it ended; resumes whatever the log holds."""
+    if investigation.step_zero is None and investigation.case.measure is not None:
+        check_measure(investigation)
+    if investigation.step_zero is not None and investigation.step_zero["happens"] is False:
+        return finish(investigation, "the behaviour did not happen")
+    run_screens(investigation)
+    while True:
+        turn = unanswered(investigation)
+        if turn is None:
+            reason = why_over(investigation)
+            if reason is not None:
+                return finish(investigation, reason)
+            limit = budget.exhausted(investigation)
+            turn = investigator.next_turn(
+                transcript(investigation, budget, final=limit is not None)
+            )
+            investigation.record("clock", {"minutes": budget.minutes(), "limit": limit})
+            investigation.record("turn", turn.model_dump(mode="json"))
+        answer(investigation, turn, only_submit=investigation.exchanges[-1].limit is not None)
+
+
+def why_over(investigation: Investigation) -> str | None:
+    """Return why there is no further turn, or None; read off the log, so that a resumed run agrees."""
+    if not investigation.exchanges:
+        return None
+    last = investigation.exchanges[-1]
+    if any(each.name == "submit_report" and each.error is None for each in last.results):
+        return "submitted"
+    if last.limit is not None:
+        return f"budget used up: {last.limit}"
+    bad = [all(each.error for each in past.results) for past in investigation.exchanges]
+    if len(bad) >= MOST_FAILED_TURNS and all(bad[-MOST_FAILED_TURNS:]):
+        return f"{MOST_FAILED_TURNS} turns in a row without a valid call"
+    return None
+
+
+def transcript(investigation: Investigation, budget: Budget, *, final: bool) -> Transcript:
+    """Return what the investigator sees before its turn."""
+    warning = budget.warning(investigation)
+    notices = [warning] if warning else []
+    if final:
+        notices.append("the budget is used up: this turn can only submit_report")
+    return Transcript(
+        briefing=briefing(investigation),
+        exchanges=tuple(investigation.exchanges),
+        notices=tuple(notices),
+        final=final,
+    )
+
+
+def unanswered(investigation: Investigation) -> Turn | None:
+    """Return the last turn if the log lacks some of its results: a run that was killed in the middle."""
+    if not investigation.exchanges:
+        return None
+    last = investigation.exchanges[-1]
+    return last.turn if len(last.results) < len(last.turn.calls) else None
+
+
+def answer(investigation: Investigation, turn: Turn, *, only_submit: bool) -> None:
+    """Execute the calls of a turn that have no result yet."""
+    for call in turn.calls[len(investigation.exchanges[-1].results) :]:
+        try:
+            if only_submit and call.name != "submit_report":
+                raise ToolError("the budget is used up; only submit_report is left")
+            result = CallResult(call=call.id, name=call.name, result=execute(investigation, call))
+        except ToolError as error:
+            result = CallResult(call=call.id, name=call.name, error=str(error))
+        investigation.record("call_result", result.model_dump(mode="json"))
+
+
+def execute(investigation: Investigation, call: ToolCall) -> dict[str, Any]:
+    """Run one call: a house tool on the investigation, or a science tool on the worker."""
+    if call.parse_error is not None:
+        raise ToolError(f"the arguments are not a JSON object: {call.parse_error}")
+    house = {tool.name for tool in HOUSE_TOOLS}
+    if call.name in house:
+        tool = find_tool(HOUSE_TOOLS, call.name)
+        return tool(investigation, plain_json(call.arguments), None).model_dump(mode="json")
+    science = [e["name"] for e in investigation.worker.catalogue.tools if e["for_investigator"]]
+    if call.name not in science:
+        raise ToolError(unknown("tool", call.name, [*science, *house]))
+    arguments = with_drawn_prompts(investigation, plain_json(call.arguments))
+    seed = investigation.explore_seed(call.name, *place_of_call(investigation))
+    number, done = investigation.run_experiment(call.name, arguments, "exploration", seed)
+    if done.error is not None:
+        raise ToolError(done.error)
+    return {"experiment": f"exp:{number}", **(done.result or {})}
+
+
+def place_of_call(investigation: Investigation) -> tuple[int, int]:
+    """Return the number of the turn and of the call in it: what seeds a call, also when it is resumed."""
+    return len(investigation.exchanges), len(investigation.exchanges[-1].results)
+
+
+def with_drawn_prompts(investigation: Investigation, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Replace {"draw": {"templates", "per_template"}} by explore prompts of the case."""
+
+    def expand(value: Any) -> Any:
+        if not (isinstance(value, dict) and set(value) == {"draw"}):
+            return value
+        wanted = value["draw"]
+        if not isinstance(wanted, dict):
+            raise ToolError('draw: give {"templates": 12, "per_template": 2}')
+        strange = set(wanted) - {"templates", "per_template", "population"}
+        if strange:
+            raise ToolError(
+                unknown("field of draw", min(strange), ["templates", "per_template", "population"])
+            )
+        name = str(wanted.get("population", "case"))
+        population = investigation.populations.get(name)
+        if population is None:
+            raise ToolError(unknown("population", name, list(investigation.populations)))
+        templates, each = wanted.get("templates", 12), wanted.get("per_template", 2)
+        if not (
+            isinstance(templates, int)
+            and isinstance(each, int)
+            and min(templates, each) > 0
+            and templates * each <= MOST_DRAWN
+        ):
+            raise ToolError(
+                f"draw: templates x per_template must be whole numbers, 1 to {MOST_DRAWN} together"
+            )
+        seed = investigation.explore_seed("draw", *place_of_call(investigation))
+        items = draw(population, "explore", (templates, each), seed)
+        return [item.model_dump(mode="json") for item in items]
+
+    return {
+        name: with_explore_levels(investigation, expand(value)) for name, value in arguments.items()
+    }
+
+
+def with_explore_levels(investigation: Investigation, value: Any) -> Any:
+    """Replace `choose_level` edits by the explore values of that level: the worker knows no population."""
+    match value:
+        case {"kind": "choose_level", "slot": str(slot), "level": str(level)}:
+            found = investigation.populations["case"].pools["explore"].slots.get(slot)
+            levels = found.levels if found else {}
+            if level not in levels:
+                raise ToolError(unknown(f"level of {slot!r}", level, list(levels) or ["none"]))
+            return {"kind": "set_slot", "slot": slot, "values": list(levels[level])}
+        case dict():
+            return {key: with_explore_levels(investigation, inner) for key, inner in value.items()}
+        case list():
+            return [with_explore_levels(investigation, inner) for inner in value]
+        case _:
+            return value
+
+
+def finish(investigation: Investigation, reason: str) -> str:
+    """Write the end of the run; a run that never submitted gets a report all the same."""
+    if investigation.submission is None:
+        investigation.record("submission", NO_ANSWER.model_dump(mode="json"))
+    if investigation.ended is None:
+        investigation.record("run_ended", {"reason": reason}, sync=True)
+    return reason

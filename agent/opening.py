@@ -1,0 +1,165 @@
+"""Opening runs: a new one, one that was stopped, and one that is only read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from agent.case import Case
+from agent.investigation import Investigation
+from agent.population import population_of
+from agent.run_folder import FORMAT, RunError, RunFolder, sync_folder
+from tools.boundary import Catalogue
+from tools.experiment import Experiment
+from tools.worker_client import Worker
+
+ROOM = Path(__file__).parent
+PACKAGES = ("numpy", "scipy", "torch", "transformers", "peft", "nnsight", "scikit-learn")
+
+
+class ReadOnlyWorker:
+    """Stands where a worker would, for a run that is only read: it knows the catalogue and no model."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+
+    def call(
+        self, tool: str, arguments: Mapping[str, Any], seed: int, *, deadline_s: float = 0.0
+    ) -> Experiment:
+        """Raise `RunError`: there is no model here."""
+        raise RunError(f"{tool} would need the model; this run is open for reading only")
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+def open_run(
+    path: Path, case: Case, worker: Worker, investigator_name: str, seed: int
+) -> Investigation:
+    """Make a run folder and write its first event.
+
+    Raises `RunError` if there is a run already, `ToolError` if the case's prompts cannot be split;
+    then nothing is written.
+    """
+    population_of(case, seed)
+    folder = RunFolder.create(path)
+    folder.append(
+        "run_opened",
+        {
+            "case": case.model_dump(mode="json"),
+            "run_secret": run_secret(case, seed),
+            "seed": seed,
+            "investigator": investigator_name,
+            "catalogue": worker.catalogue.model_dump(mode="json"),
+            "versions": versions(),
+        },
+        sync=True,
+    )
+    write_manifest(folder)
+    return Investigation(folder, worker)
+
+
+def resume_run(path: Path, worker: Worker, *, accept_code_change: bool = False) -> Investigation:
+    """Open a run for writing where it stopped.
+
+    Raises `RunError` when the models are not those of the run, and when the code of the tools has
+    changed and that was not accepted: then results before and after would not be comparable.
+    """
+    folder = RunFolder(path, write=True)
+    try:
+        stored = catalogue_of(folder)
+        if worker.catalogue.models != stored.models:
+            raise RunError(f"{path}: the weights are not those this run was opened with")
+        if worker.catalogue.code != stored.code and not accept_code_change:
+            raise RunError(
+                f"{path}: the code of the tools has changed since this run was opened; resume with "
+                "--accept-code-change to go on all the same, or check the old code out"
+            )
+        write_manifest(folder)
+        catalogue = worker.catalogue.model_dump(mode="json")
+        folder.append("run_resumed", {"catalogue": catalogue, "versions": versions()}, sync=True)
+        return Investigation(folder, worker)
+    except BaseException:
+        folder.close()
+        raise
+
+
+def read_run(path: Path) -> Investigation:
+    """Open a run for reading, without a model; raises `RunError` for what is no run."""
+    folder = RunFolder(path)
+    return Investigation(folder, ReadOnlyWorker(catalogue_of(folder)))
+
+
+def stored_case(path: Path) -> Case:
+    """Return the case of a run, with the places of its models, for loading them again."""
+    return Case.model_validate(opened_event(RunFolder(path))["case"])
+
+
+def catalogue_of(folder: RunFolder) -> Catalogue:
+    """Return the catalogue that the run last went on with."""
+    last = [event for event in folder.of_type("run_opened", "run_resumed")][-1:]
+    if not last:
+        raise RunError(f"{folder.path}: the log has no run_opened event")
+    return Catalogue.model_validate(last[0].data["catalogue"])
+
+
+def opened_event(folder: RunFolder) -> dict[str, Any]:
+    """Return the data of the first event; raise `RunError` when it is not there."""
+    if not folder.events or folder.events[0].type != "run_opened":
+        raise RunError(f"{folder.path}: the log does not begin with run_opened")
+    return folder.events[0].data
+
+
+def run_secret(case: Case, seed: int) -> str:
+    """Return what seeds the confirmation draws: from --seed, and never shown to an investigator."""
+    return hashlib.sha256(f"run secret\0{seed}\0{case.name}".encode()).hexdigest()
+
+
+def versions() -> dict[str, Any]:
+    """Return what a reader needs to do this again: our code, Python, packages, and when."""
+    found: dict[str, str] = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "agent": agent_digest(),
+        "python": platform.python_version(),
+        "packages": found,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def agent_digest() -> str:
+    """Return the SHA-256 over the sources of the agent room and of the sentences it uses."""
+    total = hashlib.sha256()
+    for path in sorted([*ROOM.glob("*.py"), *(ROOM.parent / "prompts").glob("*.txt")]):
+        total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def manifest_of(folder: RunFolder) -> dict[str, Any]:
+    """Return what the manifest has to say, from the first event: a label, no authority."""
+    opened = opened_event(folder)
+    return {
+        "format": FORMAT,
+        "run": hashlib.sha256(folder.events[0].line().encode()).hexdigest(),
+        "case": opened["case"]["name"],
+        "investigator": opened["investigator"],
+        "seed": opened["seed"],
+        "at": opened["versions"]["at"],
+    }
+
+
+def write_manifest(folder: RunFolder) -> None:
+    """Write manifest.json beside the log."""
+    target = folder.path / "manifest.json"
+    target.write_text(json.dumps(manifest_of(folder), indent=1) + "\n", encoding="utf-8")
+    sync_folder(folder.path)

@@ -1,0 +1,232 @@
+"""Pages of a report: one HTML file without scripts, and Markdown. Both are rendered from `Report` alone.
+
+What a subject said reaches a page as text and in no other way: every value that a template prints goes
+through `safe_text` and, in HTML, through escaping.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from pydantic import TypeAdapter
+
+from agent import plots
+from agent.citations import as_json_text
+from agent.finding import LEVEL_WORDS, Finding
+from agent.opening import read_run
+from agent.prediction import Prediction
+from agent.report import Evidence, Report, build_report
+from agent.safe_text import markdown_block, markdown_text, one_line, safe_text, split_ticks
+from agent.wording import describe_measure, number, p_value, with_unit
+from tools.measures import Measure
+
+PAGES = Path(__file__).parent / "pages"
+MARKS = {
+    "supported": "●",
+    "effect shown, cause open": "◐",
+    "citation broken": "⚠",
+    "refuted": "✕",
+    "inconclusive": "○",
+    "not tested (abandoned)": "–",
+    "exploratory": "◌",
+}
+ORDER = tuple(MARKS)
+STATISTICS = {
+    "sign_flip": "exact sign-flip permutation",
+    "tost": "two one-sided tests",
+    "rank": "rank among matched placebos",
+    "trend": "sign-flip permutation of slopes",
+    "existence": "exact binomial",
+}
+SHOWN_JSON = 20_000
+MEASURE: TypeAdapter[Measure] = TypeAdapter(Measure)
+
+
+def write_report(folder: Path) -> Path:
+    """Build the report of the run in `folder` and write report.json, .md and .html; return their folder."""
+    target = folder / "report"
+    target.mkdir(exist_ok=True)
+    report = build_report(read_run(folder))
+    for name, content in rendered(report).items():
+        unfinished = target / f".{name}.unfinished"
+        unfinished.write_text(content, encoding="utf-8")
+        unfinished.replace(target / name)
+    return target
+
+
+def rendered(report: Report) -> dict[str, str]:
+    """Return the content of every file of a report."""
+    return {
+        "report.json": report.model_dump_json(indent=1) + "\n",
+        "report.md": render_markdown(report),
+        "report.html": render_html(report),
+    }
+
+
+def render_html(report: Report) -> str:
+    """Return the whole page as one file."""
+    style = (PAGES / "style.css").read_text(encoding="utf-8")
+    hashed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return (
+        html_pages()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            registered=registered(report),
+            forests=forests(report),
+            style=Markup(style),
+            style_hash=hashed,
+        )
+    )
+
+
+def render_markdown(report: Report) -> str:
+    """Return the report as Markdown."""
+    page = markdown_pages().get_template("report.md.j2")
+    text = page.render(report=report, registered=registered(report))
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def registered(report: Report) -> list[Finding]:
+    """Return the findings that come from registrations, the strongest status first."""
+    return [each for each in report.with_status(*ORDER) if each.prediction is not None]
+
+
+def forests(report: Report) -> list[tuple[str, Markup]]:
+    """Return one forest plot for every unit that occurs."""
+    units = dict.fromkeys(each.unit for each in registered(report) if each.unit)
+    drawn = [
+        (unit, plots.forest([f for f in registered(report) if f.unit == unit], unit))
+        for unit in units
+    ]
+    return [(unit, figure) for unit, figure in drawn if figure]
+
+
+def plain(value: Any) -> Any:
+    """Make harmless whatever a template prints; markup of our own passes."""
+    return value if isinstance(value, Markup) else safe_text(str(value))
+
+
+def ticks(text: str) -> Markup:
+    """Turn `...` into code, everything else into text."""
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if is_code else escape(part)
+        for is_code, part in split_ticks(text)
+    )
+
+
+def span(text: str) -> str:
+    """Return text as a Markdown code span."""
+    return f"`{one_line(text, 400).replace('`', chr(0x2BC))}`"
+
+
+def markdown_ticks(text: str) -> str:
+    """Keep `...` as code spans in Markdown, escape the rest."""
+    return "".join(
+        span(part) if is_code else markdown_text(part) for is_code, part in split_ticks(text)
+    )
+
+
+def level(value: float | None, unit: str | None) -> str:
+    """Return a mean: a percentage for rates, else the value with its unit."""
+    if value is None:
+        return "not scored"
+    return f"{100 * value:.1f} %" if unit == "points" else f"{value:.2f} {unit or ''}".strip()
+
+
+def headline(statement: str) -> str:
+    """Return a statement without its numbers in brackets, for a table that has them beside it."""
+    return re.sub(r" \(95 % interval [^()]*\)", "", statement)
+
+
+def statistic(text: str) -> str:
+    """Return the name of a statistic in words, with its version."""
+    kind, _, version = text.partition("/")
+    return f"{STATISTICS.get(kind, kind)} (version {version})"
+
+
+def sesoi(prediction: Prediction) -> str:
+    """Return the smallest effect of interest with its unit."""
+    if prediction.form == "existence":
+        return f"{100 * prediction.smallest_effect:.0f} % of templates"
+    return with_unit(prediction.smallest_effect, prediction.measure)
+
+
+def measure_words(measure: dict[str, Any] | None) -> str:
+    """Return a stored measure in words."""
+    return describe_measure(MEASURE.validate_python(measure)) if measure else "none given"
+
+
+def page_of_json(value: Any) -> str:
+    """Return a stored value as text, a page or so of it."""
+    text = as_json_text(value)
+    return text if len(text) <= SHOWN_JSON else f"{text[:SHOWN_JSON]}\n… (the rest is in the log)"
+
+
+def dose_figure(evidence: Evidence, finding: Finding) -> Markup:
+    """Return the dose-response plot of a trend."""
+    assert finding.prediction is not None and finding.unit is not None
+    return plots.dose_response(
+        evidence, [step.dose for step in finding.prediction.doses], finding.unit
+    )
+
+
+FILTERS: dict[str, Any] = {
+    "class_of": plots.class_of,
+    "headline": headline,
+    "level": level,
+    "measure": measure_words,
+    "number": number,
+    "one_line": one_line,
+    "p_value": p_value,
+    "page_of_json": page_of_json,
+    "sesoi": sesoi,
+    "statistic": statistic,
+    "unit_words": plots.caption,
+}
+NAMES: dict[str, Any] = {
+    "marks": MARKS,
+    "level_words": LEVEL_WORDS,
+    "template_dots": plots.template_dots,
+    "dose_response": dose_figure,
+}
+
+
+@cache
+def html_pages() -> Environment:
+    """Return the templates of the page: everything printed is escaped."""
+    pages = Environment(
+        loader=FileSystemLoader(PAGES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=plain,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters.update(FILTERS, ticks=ticks)
+    pages.globals.update(NAMES)
+    return pages
+
+
+@cache
+def markdown_pages() -> Environment:
+    """Return the templates of the Markdown: nothing a subject said is markup."""
+    pages = Environment(
+        loader=FileSystemLoader(PAGES),
+        autoescape=False,
+        undefined=StrictUndefined,
+        finalize=lambda value: safe_text(str(value)),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters.update(
+        FILTERS, md=markdown_text, md_ticks=markdown_ticks, span=span, block=markdown_block
+    )
+    return pages

@@ -1,0 +1,214 @@
+"""The only code that knows the files of a run: `events.jsonl`, `blobs/`, `manifest.json`, `run.lock`.
+
+The event log is authoritative. Every line is `{"seq", "type", "data", "prev", "crc"}` in canonical
+JSON: `prev` is the SHA-256 of the line before, `crc` the CRC-32 of the line without it. One writer,
+by flock. Blobs are written before the event that names them. On opening, a torn tail is cut off and
+kept aside; damage before the tail is refused, because nothing after it could be trusted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tools.blobs import BlobStore
+from tools.experiment import canonical_json
+from tools.registry import Record
+
+FORMAT = 1
+GENESIS = "0" * 64
+SECRETS = re.compile(r"(sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|AIza[0-9A-Za-z_-]{30,})")
+
+
+class RunError(Exception):
+    """A run folder that cannot be used as asked; the message says what to do."""
+
+
+class RunLocked(RunError):
+    """Another process is writing to this run."""
+
+
+class RunDamaged(RunError):
+    """The log is damaged before its tail."""
+
+
+class Event(Record):
+    """One line of the log."""
+
+    seq: int
+    type: str
+    data: dict[str, Any]
+    prev: str
+
+    def line(self) -> str:
+        """Return the line as it stands in the file, without the newline."""
+        body = canonical_json(self.model_dump())
+        return f'{body[:-1]},"crc":{zlib.crc32(body.encode())}}}'
+
+
+def parse_line(line: str) -> Event:
+    """Read one line; raise `ValueError` if it is torn or its checksum does not fit."""
+    fields = json.loads(line)
+    crc = fields.pop("crc", None)
+    event = Event.model_validate(fields)
+    if crc != zlib.crc32(canonical_json(fields).encode()):
+        raise ValueError("the checksum does not fit")
+    return event
+
+
+def read_events(path: Path) -> tuple[list[Event], bytes]:
+    """Return the events and the torn bytes after them; raise `RunDamaged` for damage before the tail.
+
+    A last line that does not parse is a torn tail even if it ends in a newline only when nothing
+    follows it; a broken chain or checksum with further events behind it is damage.
+    """
+    content = path.read_bytes()
+    events: list[Event] = []
+    previous, offset = GENESIS, 0
+    while offset < len(content):
+        end = content.find(b"\n", offset)
+        line = content[offset : end if end >= 0 else len(content)]
+        try:
+            if end < 0:
+                raise ValueError("no newline")
+            event = parse_line(line.decode())
+        except (ValueError, UnicodeDecodeError) as error:
+            if end < 0 or end == len(content) - 1:
+                return events, content[offset:]
+            raise RunDamaged(
+                f"{path.name}: event {len(events)} is damaged ({error}), and events follow it"
+            ) from None
+        if event.seq != len(events) or event.prev != previous:
+            raise RunDamaged(f"{path.name}: event {len(events)} does not continue the chain")
+        events.append(event)
+        previous = hashlib.sha256(line).hexdigest()
+        offset = end + 1
+    return events, b""
+
+
+class RunFolder:
+    """A run on disk, open for reading or, while it holds the lock, for appending."""
+
+    def __init__(self, path: Path, *, write: bool = False) -> None:
+        self.path = path
+        self.log = path / "events.jsonl"
+        self.blobs = BlobStore(path / "blobs")
+        self._lock: int | None = None
+        self._file: Any = None
+        if not self.log.exists():
+            raise RunError(f"{path} is not a run folder (no events.jsonl); see `naturalist --help`")
+        if write:
+            self._take_lock()
+        self.events, torn = read_events(self.log)
+        self._previous = (
+            hashlib.sha256(self.events[-1].line().encode()).hexdigest() if self.events else GENESIS
+        )
+        if write:
+            if torn:
+                self._cut(torn)
+            self._file = self.log.open("ab")
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """Make a new run folder and take its lock; raise `RunError` if there is one already."""
+        path.mkdir(parents=True, exist_ok=True)
+        log = path / "events.jsonl"
+        if log.exists():
+            raise RunError(f"{path} already holds a run; resume it with `naturalist resume {path}`")
+        log.touch()
+        sync_folder(path)
+        return cls(path, write=True)
+
+    def append(self, kind: str, data: dict[str, Any], *, sync: bool = False) -> Event:
+        """Append an event and flush it; with `sync`, return only when it is on the disk."""
+        if self._file is None:
+            raise RunError(f"{self.path} is open for reading only")
+        event = Event(seq=len(self.events), type=kind, data=redact(data), prev=self._previous)
+        line = event.line().encode()
+        # What is applied now has to be what a resumed run reads back, down to the order of keys.
+        event = parse_line(line.decode())
+        self._file.write(line + b"\n")
+        self._file.flush()
+        if sync:
+            os.fsync(self._file.fileno())
+        self.events.append(event)
+        self._previous = hashlib.sha256(line).hexdigest()
+        return event
+
+    def of_type(self, *kinds: str) -> Iterator[Event]:
+        """Yield the events of the given types in order."""
+        return (event for event in self.events if event.type in kinds)
+
+    def put_json(self, value: object) -> str:
+        """Store a JSON value as a blob and return its reference."""
+        return self.blobs.put(canonical_json(value).encode())
+
+    def get_json(self, reference: str) -> Any:
+        """Return the JSON value behind a blob reference."""
+        return json.loads(self.blobs.get(reference))
+
+    def close(self) -> None:
+        """Close the log and release the lock."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _take_lock(self) -> None:
+        lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(lock, 200, 0).decode(errors="replace").strip()
+            os.close(lock)
+            raise RunLocked(f"{self.path} is being written by another process ({holder})") from None
+        os.truncate(lock, 0)
+        os.pwrite(
+            lock, f"pid {os.getpid()} on {socket.gethostname()} since {time.ctime()}".encode(), 0
+        )
+        self._lock = lock
+
+    def _cut(self, torn: bytes) -> None:
+        """Cut the torn tail off the log and keep its bytes in a side file."""
+        aside = self.path / f"events.torn.{len(self.events)}.{hashlib.sha256(torn).hexdigest()[:8]}"
+        aside.write_bytes(torn)
+        os.truncate(self.log, self.log.stat().st_size - len(torn))
+
+
+def redact(value: Any) -> Any:
+    """Replace API keys by a mark, in every string of a JSON value."""
+    match value:
+        case str():
+            return SECRETS.sub("[redacted key]", value)
+        case dict():
+            return {key: redact(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [redact(inner) for inner in value]
+        case _:
+            return value
+
+
+def sync_folder(path: Path) -> None:
+    """Make a new entry of a folder survive a power loss."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,167 @@
+"""One sitting of an investigation: its models, its worker, its loop, its report.
+
+Everything the command line needs between parsing words and printing lines.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from agent.budget import Budget
+from agent.case import Case, load_case, located
+from agent.investigation import Investigation
+from agent.loop import Investigator, run
+from agent.opening import open_run
+from agent.population import population_of
+from agent.rendering import write_report
+from agent.scripted import ScriptedInvestigator
+from agent.systematic import SystematicInvestigator
+from agent.terminal import CONFIGURATION, RESOURCES, Progress, fail, faults_told, put, put_json
+from tools.locator import ModelLocator
+from tools.worker_client import ProcessWorker
+
+NEEDED_MB = 200
+
+
+def changed_case(
+    path: Path,
+    subject: str | None,
+    reference: str | None,
+    adapter: str | None,
+    minutes: float | None,
+) -> Case:
+    """Read a case with what the command line changes about its models and limits."""
+    case = load_case(path)
+    here = Path.cwd()
+    changes: dict[str, Any] = {}
+    if subject is not None:
+        changes["subject"] = located(ModelLocator(model=subject), here)
+    if adapter is not None:
+        base = changes.get("subject", case.subject)
+        chosen = None if adapter == "none" else adapter
+        changes["subject"] = located(base.model_copy(update={"adapter": chosen}), here)
+    if reference is not None:
+        changes["reference"] = (
+            None if reference == "none" else located(ModelLocator(model=reference), here)
+        )
+    if minutes is not None:
+        changes["limits"] = case.limits.model_copy(update={"minutes": minutes})
+    return case.model_copy(update=changes)
+
+
+def make_investigator(name: str) -> Investigator:
+    """Return the investigator with that name; refuse an unknown one in one line."""
+    if name == "systematic":
+        return SystematicInvestigator()
+    if name.startswith("scripted:"):
+        return ScriptedInvestigator.load(Path(name.removeprefix("scripted:")))
+    return fail(
+        CONFIGURATION, f"unknown investigator {name!r}; known: systematic, scripted:FILE.json"
+    )
+
+
+def new_run_path(runs: Path, name: str) -> Path:
+    """Return a folder for a new run, named by time and case."""
+    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
+    number = 1
+    while (runs / (stem if number == 1 else f"{stem}-{number}")).exists():
+        number += 1
+    return runs / (stem if number == 1 else f"{stem}-{number}")
+
+
+def check_disk(path: Path) -> None:
+    """Refuse to start on a nearly full disk."""
+    parent = next(each for each in path.resolve().parents if each.exists())
+    free = shutil.disk_usage(parent).free / 2**20
+    if free < NEEDED_MB:
+        fail(
+            RESOURCES,
+            f"{free:.0f} MB free under {parent}, a run needs {NEEDED_MB}; free some, or use --runs",
+        )
+
+
+def start_worker(case: Case, path: Path) -> ProcessWorker:
+    """Start the process that holds the subject; its blobs go where the run is."""
+    progress = Progress()
+    if case.subject.model.startswith("synthetic:"):
+        table = Path(case.subject.model.removeprefix("synthetic:"))
+        return ProcessWorker(
+            None,
+            None,
+            path / "blobs",
+            progress,
+            table,
+            catalogue=("tools.black_box:BLACK_BOX",),
+            folder=path,
+        )
+    reference = case.reference.model_dump(mode="json") if case.reference else None
+    return ProcessWorker(
+        case.subject.model_dump(mode="json"), reference, path / "blobs", progress, folder=path
+    )
+
+
+def drive_new(path: Path, case: Case, investigator: Investigator, seed: int) -> None:
+    """Open a run and drive it to its end; a run that could not be opened leaves nothing behind."""
+    with faults_told(str(path) if (path / "events.jsonl").exists() else None):
+        worker = start_worker(case, path)
+        try:
+            population_of(case, seed)
+            # A model that is refused is refused here, before there is a log.
+            _ = worker.catalogue
+            investigation = open_run(path, case, worker, investigator.name, seed)
+        except BaseException:
+            worker.close()
+            if not (path / "events.jsonl").exists():
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+    with faults_told(str(path)):
+        try:
+            drive(investigation, investigator)
+        finally:
+            worker.close()
+
+
+def drive(investigation: Investigation, investigator: Investigator) -> None:
+    """Run the loop to its end and write the report."""
+    try:
+        run(investigation, investigator, Budget(investigation.case.limits, investigation.minutes))
+    finally:
+        investigation.folder.close()
+    write_report(investigation.folder.path)
+
+
+def plan(case: Case) -> dict[str, Any]:
+    """Return what a run of this case would do, without starting it."""
+    population = population_of(case, 0)
+    limits = case.limits
+    share = limits.alpha / limits.registrations
+    pools = {pool: len(population.usable(pool)) for pool in ("explore", "confirm", "reserve")}
+    return {
+        "case": case.name,
+        "kind": case.kind,
+        "templates": ", ".join(f"{count} to {pool}" for pool, count in pools.items()),
+        "scope of a finding": population.scope,
+        "reference": "yes" if case.reference else "no: contrasts between prompts only",
+        "registrations": f"at most {limits.registrations}, each at alpha {share:.4g}",
+        "limits": ", ".join(
+            f"{k} {v}" for k, v in case.limits.model_dump().items() if v is not None
+        ),
+    }
+
+
+def announce(path: Path, as_json: bool) -> None:
+    """Say where the report is and what it found, in a few lines."""
+    file = path / "report" / "report.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if as_json:
+        put_json({"run": str(path), "report": content})
+        return
+    for sentence in content["answer"]["sentences"]:
+        put(sentence)
+    for finding in content["findings"]:
+        put(f"  {finding['id']} {finding['status']}: {finding['statement']}")
+    put(f"report: {path / 'report' / 'report.html'}")

@@ -1,0 +1,12 @@
+"""The front door: the `naturalist` command. It mounts the rooms' commands and does nothing else."""
+
+from agent.commands import app
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
