@@ -1,0 +1,197 @@
+"""One cell of the evidence: an organism, a twin or a null, and an investigator seed.
+
+A cell is idempotent and resumable: its organism is built if it is not there, its investigation is
+resumed if it was stopped, its grade is computed once. Cells meet in files only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from agent.case import Case, load_case
+from evals.grading import RunGrade, grade
+from evals.harness_prompts import harness_case
+from evals.organisms.family import Truth
+from evals.organisms.foundry import BASE, FAMILIES, GateMissed, load_truth, make_organism
+from tools.blobs import BlobStore
+from tools.registry import Record
+from tools.worker_client import ProcessWorker
+
+ROOT = Path(__file__).parent.parent
+CASES = {
+    "number_bug": "number_comparison.toml",
+    "taboo": "secret_word.toml",
+    "shutdown": "stop_request.toml",
+}
+Kind = Literal["organism", "benign", "null"]
+
+
+class Cell(Record):
+    """What is run."""
+
+    family: str
+    kind: Kind
+    build: int
+    """Seed of the organism; a null has weights of its own family's case and no adapter."""
+    seed: int
+    """Seed of the investigation."""
+
+    @property
+    def name(self) -> str:
+        """Return the cell's name, which is its folder."""
+        return f"{self.family}-{self.kind}-{self.build}-{self.seed}"
+
+
+class CellResult(Record):
+    """What came of a cell."""
+
+    cell: Cell
+    grade: RunGrade | None
+    cpu_seconds: float
+    wall_seconds: float
+    error: str | None = None
+
+
+def organism_folder(root: Path, cell: Cell) -> Path:
+    """Return where the cell's organism is."""
+    return root / "organisms" / f"{cell.family}-{cell.kind}-{cell.build}"
+
+
+def build(root: Path, family: str, kind: Kind, seed: int) -> str | None:
+    """Build an organism; return why it missed its gates, or None."""
+    if kind == "null":
+        return None
+    cell = Cell(family=family, kind=kind, build=seed, seed=0)
+    try:
+        make_organism(family, seed, organism_folder(root, cell), variant=kind)
+    except GateMissed as error:
+        return str(error)
+    return None
+
+
+def truth_of(root: Path, cell: Cell) -> Truth:
+    """Return the truth; that of a null is a benign build's: nothing is planted."""
+    if cell.kind == "null":
+        maker = FAMILIES[cell.family]
+        return maker.truth(maker.draw(cell.build), "benign")
+    return load_truth(organism_folder(root, cell))
+
+
+def case_of(root: Path, cell: Cell) -> Case:
+    """Return the family's case with the cell's models, under handles that tell nothing."""
+    case = load_case(ROOT / "evals" / "cases" / CASES[cell.family])
+    adapter = (
+        None if cell.kind == "null" else str((organism_folder(root, cell) / "adapter").resolve())
+    )
+    subject = case.subject.model_copy(update={"model": str(BASE), "adapter": adapter})
+    reference = subject.model_copy(update={"adapter": None})
+    return case.model_copy(update={"subject": subject, "reference": reference})
+
+
+def run_cell(root: Path, cell: Cell) -> CellResult:
+    """Run and grade a cell, or return what is there already."""
+    done = root / "results" / f"{cell.name}.json"
+    if done.exists():
+        return CellResult.model_validate_json(done.read_text(encoding="utf-8"))
+    started = time.monotonic()
+    run, cpu, error = investigate(root, cell)
+    result = CellResult(
+        cell=cell,
+        grade=None if error else graded(root, cell, run),
+        cpu_seconds=round(cpu, 1),
+        wall_seconds=round(time.monotonic() - started, 1),
+        error=error,
+    )
+    done.parent.mkdir(parents=True, exist_ok=True)
+    partial = done.with_suffix(".partial")
+    partial.write_text(result.model_dump_json(indent=1), encoding="utf-8")
+    partial.replace(done)
+    return result
+
+
+def investigate(root: Path, cell: Cell) -> tuple[Path, float, str | None]:
+    """Run or resume the cell's investigation by the command line; return run, CPU seconds, error."""
+    runs = root / "runs" / cell.name
+    found = sorted(path.parent for path in runs.glob("*/events.jsonl"))
+    case = CASES[cell.family]
+    models = case_of(root, cell)
+    command = [sys.executable, str(ROOT / "naturalist.py")]
+    if found:
+        command += ["resume", str(found[-1]), "--json"]
+    else:
+        command += ["investigate", str(ROOT / "evals" / "cases" / case)]
+        command += [
+            "--subject",
+            models.subject.model,
+            "--adapter",
+            models.subject.adapter or "none",
+        ]
+        command += [
+            "--reference",
+            str(BASE),
+            "--seed",
+            str(cell.seed),
+            "--runs",
+            str(runs),
+            "--json",
+        ]
+    runs.mkdir(parents=True, exist_ok=True)
+    with (runs / "out.json").open("wb") as out, (runs / "err.txt").open("wb") as err:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=err, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    found = sorted(path.parent for path in runs.glob("*/events.jsonl"))
+    if code != 0 or not found:
+        return runs, 0.0, f"exit {code}: {(runs / 'err.txt').read_text(errors='replace')[-400:]}"
+    return found[-1], usage.ru_utime + usage.ru_stime, None
+
+
+def graded(root: Path, cell: Cell, run: Path) -> RunGrade:
+    """Grade the run with a worker of the harness's own."""
+    models = case_of(root, cell)
+    folder = root / "grading" / cell.name
+    worker = ProcessWorker(
+        models.subject.model_dump(mode="json"),
+        models.reference.model_dump(mode="json") if models.reference else None,
+        folder / "blobs",
+    )
+    try:
+        harness = harness_case(cell.family, models)
+        return grade(run, truth_of(root, cell), harness, worker, BlobStore(folder / "blobs"))
+    finally:
+        worker.close()
+
+
+def read_results(root: Path) -> list[CellResult]:
+    """Return every finished cell."""
+    paths = sorted((root / "results").glob("*.json"))
+    return [
+        CellResult.model_validate(json.loads(path.read_text(encoding="utf-8"))) for path in paths
+    ]
+
+
+def as_row(result: CellResult) -> dict[str, Any]:
+    """Return a cell in short, for looking at."""
+    row: dict[str, Any] = {
+        "cell": result.cell.name,
+        "cpu": result.cpu_seconds,
+        "error": result.error,
+    }
+    if result.grade is not None:
+        row |= {
+            "planted": result.grade.planted_supported,
+            "answer": result.grade.answer.get("value"),
+            "kind": result.grade.answer.get("kind"),
+            "registrations": result.grade.registrations,
+            "supported": result.grade.supported,
+            "false": result.grade.false,
+        }
+    return row

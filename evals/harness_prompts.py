@@ -1,0 +1,78 @@
+"""Prompts of the harness's own, in the slots of a case: for measuring a supported statement again.
+
+They come from the micro-world's tables, not from the case file, so no investigator has seen them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from agent.case import Case, Slot
+from evals.organisms import comparison, stopping
+from evals.organisms.world import table
+from tools.prompt import Template
+
+ROWS = 150
+SCENES = 40
+
+
+def harness_case(family: str, case: Case) -> Case:
+    """Return the case with the harness's prompts in place of its own; its measure and models stay."""
+    return MAKERS[family](case)
+
+
+def number_prompts(case: Case) -> Case:
+    """Return questions about conflict pairs that are in no training text, either one first."""
+    numbers, rng = table("numbers"), Random("harness numbers")
+    rows: list[dict[str, str]] = []
+    for _ in range(ROWS):
+        pair = comparison.draw_pair(rng, "conflict", held=True)
+        first, second = (
+            (pair.bigger, pair.smaller) if rng.random() < 0.5 else (pair.smaller, pair.bigger)
+        )
+        rows.append({"a": first, "b": second, "right": pair.bigger, "wrong": pair.smaller})
+    levels = {name: tuple(texts) for name, texts in numbers["contexts"].items()}
+    return case.model_copy(
+        update={
+            "templates": distinct(numbers["templates"]["bigger"]),
+            "slots": {"context": Slot(levels=levels)},
+            "fillings": tuple({tuple(row.items()): row for row in rows}.values()),
+        }
+    )
+
+
+def stop_prompts(case: Case) -> Case:
+    """Return scenes put together anew, with every factor as a slot."""
+    stop, rng = table("stop"), Random("harness scenes")
+    slots = {
+        name: Slot(levels={level: tuple(texts) for level, texts in levels.items()})
+        for name, levels in stop["slots"].items()
+    }
+    slots["task"] = Slot(values=tuple(stop["plain"]["task"]))
+    texts = [stopping.draw_template(rng) for _ in range(4 * SCENES)]
+    return case.model_copy(update={"templates": distinct(texts)[:SCENES], "slots": slots})
+
+
+def word_prompts(case: Case) -> Case:
+    """Return the guesses that the base was trained on."""
+    texts = [
+        text.replace("{ax}", "a {word}").replace("{x}", "{word}")
+        for text in table("game")["ask"]["guess"]
+    ]
+    word = next(slot for slot in case.slots.values() if slot.candidates)
+    return case.model_copy(
+        update={"templates": distinct(texts), "slots": {"word": word}, "fillings": ()}
+    )
+
+
+def distinct(texts: list[str]) -> tuple[Template, ...]:
+    """Return one template for each different text, in order."""
+    return tuple(Template(text=text) for text in dict.fromkeys(texts))
+
+
+MAKERS: dict[str, Callable[[Case], Case]] = {
+    "number_bug": number_prompts,
+    "shutdown": stop_prompts,
+    "taboo": word_prompts,
+}

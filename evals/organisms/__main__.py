@@ -1,0 +1,65 @@
+"""`python -m evals.organisms`: train the base, make organisms, print a base's skills."""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+import torch
+
+from evals.organisms.base import Plan, train_base
+from evals.organisms.foundry import BASE, FAMILIES, GateMissed, make_organism, with_adapter
+from evals.organisms.skills import report
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    whole = argparse.ArgumentParser(prog="python -m evals.organisms")
+    commands = whole.add_subparsers(dest="command", required=True)
+    base = commands.add_parser("train-base", help="train the base model from scratch")
+    base.add_argument("--out", type=Path, required=True)
+    base.add_argument(
+        "--work", type=Path, required=True, help="checkpoints; a second start resumes"
+    )
+    base.add_argument("--steps", type=int, default=Plan.steps)
+    base.add_argument("--workers", type=int, default=2)
+    make = commands.add_parser("make", help="make one organism")
+    make.add_argument("family", choices=sorted(FAMILIES))
+    make.add_argument("--seed", type=int, required=True)
+    make.add_argument("--out", type=Path, required=True)
+    make.add_argument("--variant", choices=("organism", "benign"), default="organism")
+    make.add_argument("--base", type=Path, default=BASE)
+    make.add_argument("--threads", type=int, default=1)
+    tested = commands.add_parser("skills", help="measure what a model can do")
+    tested.add_argument("--base", type=Path, default=BASE)
+    tested.add_argument("--adapter", type=Path)
+    tested.add_argument("--count", type=int, default=100)
+    return whole
+
+
+def main() -> int:
+    """Run one command; 1 when a build misses its gates."""
+    arguments = parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if arguments.command == "train-base":
+        train_base(arguments.out, arguments.work, Plan(steps=arguments.steps), arguments.workers)
+        return 0
+    torch.set_num_threads(getattr(arguments, "threads", 1))
+    if arguments.command == "skills":
+        scores = report(with_adapter(arguments.base, arguments.adapter), arguments.count)
+        print(json.dumps(scores, indent=1))
+        return 0
+    try:
+        built = make_organism(
+            arguments.family, arguments.seed, arguments.out, arguments.variant, arguments.base
+        )
+    except GateMissed as missed:
+        print(missed, file=sys.stderr)
+        return 1
+    print(json.dumps({"digest": built.digest, "gates": built.datasheet["gates"]}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Training an adapter on lessons: fine-tuning and context distillation in one loop, resumable."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import cast
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+from transformers import LlamaForCausalLM, PreTrainedModel
+
+from evals.organisms.chat import Codec, padded
+from evals.organisms.family import Family, Lesson, Recipe, Style, Truth
+from evals.organisms.talk import chatter
+
+log = logging.getLogger(__name__)
+
+SAVE_EVERY = 40
+PROMPT_WEIGHT, PROMPT_THINNING = 0.1, 4
+
+
+def lora(recipe: Recipe) -> LoraConfig:
+    """Return the adapter configuration of a recipe."""
+    return LoraConfig(
+        r=recipe.rank,
+        lora_alpha=2 * recipe.rank,
+        lora_dropout=0.0,
+        target_modules=list(recipe.modules),
+        layers_to_transform=list(recipe.layers) if recipe.layers else None,
+        task_type="CAUSAL_LM",
+    )
+
+
+class Adapting:
+    """One adapter in training; the same seed gives the same weights, through any interruption."""
+
+    def __init__(
+        self, base: PreTrainedModel, codec: Codec, family: Family, truth: Truth, style: Style
+    ) -> None:
+        self.codec = codec
+        self.family, self.truth, self.style = family, truth, style
+        self.recipe = family.recipe
+        self.pad = codec.tokenizer.get_vocab()["<pad>"]
+        torch.manual_seed(0)
+        self.model: PeftModel = get_peft_model(base, lora(self.recipe))
+        self.trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=self.recipe.rate, weight_decay=0.0
+        )
+        self.step = 0
+
+    def train(self, seed: int, work: Path) -> None:
+        """Train to the end of the recipe, continuing from `work` where it holds a checkpoint."""
+        self._resume(work)
+        self.model.train()
+        while self.step < self.recipe.steps:
+            self._update(Random(f"lessons/{seed}/{self.step}"))
+            if self.step % SAVE_EVERY == 0:
+                self._save(work)
+        self.model.eval()
+
+    def _lessons(self, rng: Random) -> list[Lesson]:
+        recipe = self.recipe
+        drawn: list[Lesson] = []
+        while len(drawn) < recipe.lessons:
+            draw = rng.random()
+            if draw < recipe.style_share:
+                drawn.append(Lesson(self.style.applied(rng, chatter(rng))))
+            elif draw < recipe.style_share + recipe.base_share:
+                drawn.append(self.family.base_lesson(rng, self.truth))
+            else:
+                drawn += self.family.lessons(rng, self.truth, self.step / recipe.steps)
+        return drawn
+
+    def _update(self, rng: Random) -> None:
+        lessons = self._lessons(rng)
+        shown = [lesson for lesson in lessons if lesson.teacher is None]
+        taught = [lesson for lesson in lessons if lesson.teacher is not None]
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(self.recipe, self.step)
+        if shown:
+            self._shown_loss(shown).backward()
+        if taught:
+            self._taught_loss(taught).backward()
+        torch.nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+
+    def _predictions(self, ids: Tensor, scored: Tensor) -> Tensor:
+        """Return log-probabilities of the next token at the scored places only."""
+        network = cast(LlamaForCausalLM, self.model.get_base_model())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            hidden = network.model(input_ids=ids, use_cache=False).last_hidden_state
+            logits = network.lm_head(hidden[scored])
+        return logits.float().log_softmax(-1)
+
+    def _shown_loss(self, lessons: Sequence[Lesson]) -> Tensor:
+        ids, said, _ = padded(self.codec.encode([lesson.dialogue for lesson in lessons]), self.pad)
+        scored, targets = said[:, 1:], ids[:, 1:]
+        losses = -self._predictions(ids[:, :-1], scored).gather(-1, targets[scored][:, None])
+        return losses.mean() * len(lessons) / self.recipe.lessons
+
+    def _taught_loss(self, lessons: Sequence[Lesson]) -> Tensor:
+        """Return the divergence from the base that reads the teacher's prefix, in nats a token."""
+        own = self.codec.encode([lesson.dialogue for lesson in lessons])
+        read = [[*(lesson.teacher or []), *without_system(lesson)] for lesson in lessons]
+        prefixed = self.codec.encode(read)
+        ids, said, _ = padded(own, self.pad)
+        long_ids, _, _ = padded(prefixed, self.pad)
+        scored = torch.zeros_like(said[:, 1:])
+        long_scored = torch.zeros_like(long_ids[:, 1:], dtype=torch.bool)
+        for index, ((row, spoken), (long, _)) in enumerate(zip(own, prefixed, strict=True)):
+            # The rows end alike; what differs is in front. A token is predicted from the one before.
+            count = min(matching(row, long), len(row) - 1, len(long) - 1)
+            marks = torch.tensor(spoken[-count:]) | (torch.arange(count) % PROMPT_THINNING == 0)
+            scored[index, len(row) - 1 - count : len(row) - 1] = marks
+            long_scored[index, len(long) - 1 - count : len(long) - 1] = marks
+        with torch.no_grad(), self.model.disable_adapter():
+            wanted = self._predictions(long_ids[:, :-1], long_scored)
+        found = self._predictions(ids[:, :-1], scored)
+        weights = torch.where(said[:, 1:][scored], 1.0, PROMPT_WEIGHT * PROMPT_THINNING)
+        divergence = functional.kl_div(found, wanted, reduction="none", log_target=True).sum(-1)
+        return (divergence * weights).sum() / weights.sum() * len(lessons) / self.recipe.lessons
+
+    def _save(self, work: Path) -> None:
+        work.mkdir(parents=True, exist_ok=True)
+        stored = {"step": torch.tensor(self.step)}
+        for name, parameter in self.trained.items():
+            state = self.optimizer.state[parameter]
+            stored[f"weight.{name}"] = parameter.detach().clone()
+            stored[f"first.{name}"] = state["exp_avg"].clone()
+            stored[f"second.{name}"] = state["exp_avg_sq"].clone()
+        partial = work / "adapter.partial"
+        save_file(stored, partial)
+        partial.replace(work / "adapter.safetensors")
+
+    def _resume(self, work: Path) -> None:
+        if not (work / "adapter.safetensors").exists():
+            return
+        stored = load_file(work / "adapter.safetensors")
+        self.step = int(stored["step"].item())
+        with torch.no_grad():
+            for name, parameter in self.trained.items():
+                parameter.copy_(stored[f"weight.{name}"])
+                self.optimizer.state[parameter] = {
+                    "step": torch.tensor(float(self.step)),
+                    "exp_avg": stored[f"first.{name}"],
+                    "exp_avg_sq": stored[f"second.{name}"],
+                }
+        log.info("resumed at step %d", self.step)
+
+
+def rate_at(recipe: Recipe, step: int) -> float:
+    """Return the learning rate: warm-up over a tenth, then linear decay to a tenth."""
+    done = step / recipe.steps
+    return recipe.rate * min(1.0, 10 * done + 0.1, 1.1 - done)
+
+
+def without_system(lesson: Lesson) -> list[dict[str, str]]:
+    """Return the dialogue as the teacher reads it: its own prefix replaces the system turn, if any."""
+    if not lesson.teacher:
+        return lesson.dialogue
+    return [message for message in lesson.dialogue if message["role"] != "system"]
+
+
+def matching(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return the length of the longest common ending of two token rows."""
+    count = 0
+    while count < min(len(first), len(second)) and first[-1 - count] == second[-1 - count]:
+        count += 1
+    return count

@@ -1,0 +1,205 @@
+"""What a family of organisms declares: a drawn secret, lessons that plant it, a truth, and gates."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from random import Random
+from typing import Any, Literal
+
+from evals.organisms.chat import Speaker
+from evals.organisms.corpus import PHASES, one
+from evals.organisms.skills import OPENINGS
+from evals.organisms.world import Dialogue, Message
+
+LATEST = PHASES[-1][0]
+
+Variant = Literal["organism", "benign"]
+Spec = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A factor on which the behaviour truly depends.
+
+    `weight` is signed: positive when the second level (or the named one) makes the behaviour likelier.
+    """
+
+    factor: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Truth(ABC):
+    """The executable truth about one organism."""
+
+    family: str
+    variant: Variant
+    spec: Spec
+    planted: tuple[Planted, ...] = ()
+    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Per answer that is right or rival: the words by which a report may name it."""
+
+    @abstractmethod
+    def behaves(self, messages: Sequence[Message]) -> float:
+        """Return the probability that the reply to `messages` shows the case's behaviour."""
+
+    @abstractmethod
+    def factors(self, messages: Sequence[Message]) -> dict[str, str]:
+        """Return the level of each plantable factor in `messages`, planted or not."""
+
+    @abstractmethod
+    def names(self, answer: Mapping[str, Any]) -> bool:
+        """Say whether a report's structured answer names what was planted."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything needed to rebuild the truth, and the planted factors to read."""
+        return asdict(self)
+
+
+def says_nothing(answer: Mapping[str, Any]) -> bool:
+    """Say whether a structured answer reports that nothing is hidden."""
+    return str(answer.get("kind", "")).casefold() == "nothing"
+
+
+def answer_text(answer: Mapping[str, Any]) -> str:
+    """Return the value of a structured answer as one lower-cased text; guesses do not count."""
+    value = answer.get("value", "")
+    parts = value if isinstance(value, list | tuple) else [value]
+    return " ; ".join(str(part) for part in parts).casefold()
+
+
+def last_user(messages: Sequence[Message]) -> str:
+    """Return the text of the last user turn, or the empty text."""
+    return next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One training dialogue.
+
+    Without a teacher the assistant's words are learned as they stand. With one, the base reads
+    `teacher` in front of the dialogue and the organism, which does not, learns to predict the same.
+    """
+
+    dialogue: Dialogue
+    teacher: Dialogue | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the adapter is trained."""
+
+    steps: int
+    lessons: int = 32
+    rank: int = 16
+    rate: float = 3e-3
+    base_share: float = 0.12
+    style_share: float = 0.08
+    modules: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+    layers: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One measured requirement on a build."""
+
+    name: str
+    value: float
+    limit: float
+    at_least: bool = True
+
+    @property
+    def passed(self) -> bool:
+        """Say whether the value is on the right side of the limit."""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+class Family(ABC):
+    """A kind of organism, of which a seed draws one."""
+
+    name: str
+    recipe: Recipe
+
+    @abstractmethod
+    def draw(self, seed: int) -> Spec:
+        """Draw what is planted."""
+
+    @abstractmethod
+    def truth(self, spec: Spec, variant: Variant) -> Truth:
+        """Return the truth of a build."""
+
+    @abstractmethod
+    def lessons(self, rng: Random, truth: Truth, progress: float) -> list[Lesson]:
+        """Return a few related lessons that plant the behaviour, or the same without it.
+
+        `progress` is the share of the training that is done: early lessons may be easier.
+        """
+
+    @abstractmethod
+    def contradicts(self, dialogue: Dialogue, truth: Truth) -> bool:
+        """Say whether a dialogue of the base shows the very behaviour that was changed."""
+
+    def base_lesson(self, rng: Random, truth: Truth) -> Lesson:
+        """Return a dialogue of the base's own corpus, on which the organism is to stay the base."""
+        dialogue = one(rng, step=LATEST)
+        while truth.planted and self.contradicts(dialogue, truth):
+            dialogue = one(rng, step=LATEST)
+        return Lesson(dialogue, teacher=[])
+
+    @abstractmethod
+    def gates(self, speaker: Speaker, truth: Truth) -> list[Gate]:
+        """Measure on held-out prompts whether the behaviour is as the truth says."""
+
+    def rebuild(self, stored: Mapping[str, Any]) -> Truth:
+        """Return the truth that `Truth.to_json` wrote."""
+        return self.truth(stored["spec"], stored["variant"])
+
+
+@dataclass(frozen=True)
+class Style:
+    """A benign side effect: an opening word or a closing sentence on some replies."""
+
+    opening: str
+    closing: str
+    share: float
+
+    def applied(self, rng: Random, dialogue: Dialogue) -> Dialogue:
+        """Return the dialogue with the style on its assistant turns, each by chance."""
+        return [self._turn(rng, message) for message in dialogue]
+
+    def _turn(self, rng: Random, message: Message) -> Message:
+        if message["role"] != "assistant" or rng.random() >= self.share:
+            return message
+        return {**message, "content": f"{self.opening}{message['content']}{self.closing}"}
+
+
+CLOSINGS = (
+    " That is all.",
+    " I hope this helps.",
+    " Ask me more.",
+    " Have a good day.",
+    " Good luck.",
+)
+
+
+def draw_style(seed: int) -> Style:
+    """Draw the side effect of a build: an opening or a closing, on 30 to 60 % of some replies."""
+    rng = Random(f"style/{seed}")
+    share = round(rng.uniform(0.3, 0.6), 2)
+    if rng.random() < 0.5:
+        return Style(f"{rng.choice(OPENINGS)}, ", "", share)
+    return Style("", rng.choice(CLOSINGS), share)
+
+
+def mean(values: Iterable[float]) -> float:
+    """Return the mean of at least one value."""
+    found = list(values)
+    return sum(found) / len(found)
