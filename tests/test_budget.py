@@ -1,0 +1,59 @@
+"""A budget counts from the log, warns once and names the limit that is used up."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent.budget import Budget
+from agent.case import Limits
+
+
+class Clock:
+    """A clock that the test sets, in seconds."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def state(steps: int = 0, seconds: tuple[float, ...] = ()) -> Any:
+    return SimpleNamespace(
+        exchanges=[None] * steps, experiments=[SimpleNamespace(seconds=each) for each in seconds]
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "spent", "expected"),
+    [
+        ({"steps": 3}, state(2), None),
+        ({"steps": 3}, state(3), "steps"),
+        ({"steps": None, "tool_seconds": 5}, state(99, (2.0, 2.9)), None),
+        ({"steps": None, "tool_seconds": 5}, state(99, (2.0, 3.0)), "tool seconds"),
+        ({"steps": None}, state(10_000, (1e9,)), None),
+    ],
+)
+def test_the_limit_that_is_used_up_is_named(
+    limits: dict[str, Any], spent: Any, expected: str | None
+) -> None:
+    assert Budget(Limits(**limits), clock=Clock()).exhausted(spent) == expected
+
+
+def test_minutes_go_on_from_where_an_earlier_session_stopped() -> None:
+    clock = Clock()
+    budget = Budget(Limits(minutes=10), spent_minutes=4, clock=clock)
+    assert budget.minutes() == pytest.approx(4)
+    clock.now += 5.9 * 60
+    assert budget.exhausted(state()) is None
+    clock.now += 0.2 * 60
+    assert budget.exhausted(state()) == "minutes"
+
+
+def test_one_warning_at_four_fifths() -> None:
+    budget = Budget(Limits(steps=10), clock=Clock())
+    assert budget.warning(state(7)) is None
+    assert "steps 80%" in (budget.warning(state(8)) or "")
+    assert budget.warning(state(9)) is None

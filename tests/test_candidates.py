@@ -1,0 +1,109 @@
+"""A planted candidate comes out on top, and where there is none nothing stands out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.blobs import BlobStore
+from tools.candidates import CandidateResult, expected_largest_z, rank_candidates
+from tools.experiment import Context
+from tools.prompt import PromptItem, Template, fill
+from tools.registry import ToolError
+from tools.synthetic import SyntheticSubject
+
+WORDS = (
+    "apple",
+    "river",
+    "stone",
+    "cloud",
+    "table",
+    "horse",
+    "glass",
+    "candle",
+    "ladder",
+    "needle",
+)
+TEXTS = tuple(
+    f"{opening} the word {{word}}?"
+    for opening in ("Is it", "Do you mean", "Could it be", "I guess", "Tell me, is it", "Perhaps")
+)
+MATCH = {"kind": "answer_match", "values": ["yes"], "against": ["no"]}
+
+
+def rank(folder: Path, seed: int = 0, reference: bool = True, **effect: Any) -> CandidateResult:
+    table: dict[str, Any] = {
+        "behaviours": [
+            {
+                "shown": ["Yes."],
+                "otherwise": ["No."],
+                "logit": -1.0,
+                "effects": [effect] if effect else [],
+            }
+        ],
+        "reference": reference,
+        "scatter": {"template": 0.2, "seed": seed},
+    }
+    items: list[PromptItem] = []
+    for k, text in enumerate([*TEXTS, "This one has no place for it."]):
+        template, slots = Template(text=text), {"word": "apple"}
+        items.append(
+            PromptItem(
+                id=f"i{k}",
+                template=template,
+                template_id=f"t{k}",
+                slots=slots,
+                prompt=fill(template, slots),
+            )
+        )
+    given = {
+        "items": [item.model_dump() for item in items],
+        "slot": "word",
+        "values": WORDS,
+        "measure": MATCH,
+        "samples": 16,
+    }
+    result = rank_candidates(
+        SyntheticSubject.from_table(table), given, Context(seed=seed, blobs=BlobStore(folder))
+    )
+    assert isinstance(result, CandidateResult)
+    return result
+
+
+@pytest.mark.parametrize("word", ["candle", "river"])
+def test_a_planted_candidate_stands_out_in_most_templates(tmp_path: Path, word: str) -> None:
+    found = rank(tmp_path, phrase=word, logit=4.0, model="subject")
+    assert found.ranked[0].value == word
+    assert (
+        found.ranked[0].z > 2 * found.expected_largest_z and found.ranked[0].templates_above > 0.8
+    )
+    assert found.ranked[1].z < found.ranked[0].z / 2
+    # The template without the slot is left out.
+    assert (found.templates, found.candidates) == (6, 10)
+
+
+def test_what_the_reference_does_too_is_taken_off(tmp_path: Path) -> None:
+    assert rank(tmp_path, phrase="candle", logit=4.0, model="both").ranked[0].gap < 0.3
+    alone = rank(tmp_path, reference=False, phrase="candle", logit=4.0)
+    assert alone.ranked[0].value == "candle" and alone.ranked[0].gap > 0.4
+
+
+def test_where_nothing_is_planted_nothing_stands_out(tmp_path: Path) -> None:
+    tops = [rank(tmp_path, seed).ranked[0] for seed in range(4)]
+    assert max(top.gap for top in tops) < 0.25
+    # The same noise for every candidate of a template: without an effect there is no difference at all.
+    assert all(top.gap == pytest.approx(0, abs=0.25) for top in tops)
+
+
+def test_the_yardstick_grows_with_the_number_of_candidates() -> None:
+    assert expected_largest_z(10) == pytest.approx(1.547, abs=0.01)
+    assert expected_largest_z(100) > expected_largest_z(10)
+
+
+def test_a_slot_that_is_nowhere_is_told(tmp_path: Path) -> None:
+    subject = SyntheticSubject.from_table({"behaviours": [{"shown": ["a"], "otherwise": ["b"]}]})
+    given = {"items": ["x", "y"], "slot": "word", "values": WORDS, "measure": MATCH}
+    with pytest.raises(ToolError, match="at least two templates must have the slot 'word'"):
+        rank_candidates(subject, given, Context(seed=0, blobs=BlobStore(tmp_path)))

@@ -1,0 +1,77 @@
+"""What an investigator can do beside experiments, and that none of it sets a status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.house_tools import HOUSE_TOOLS
+from agent.investigation import Investigation
+from tests.scripted_run import prediction
+from tests.test_registration import opened
+from tools.registry import ToolError, find_tool
+
+PROPOSAL = {"claim": "c", "family": "wording", "rivals": ["r"], "prior": 0.5}
+
+
+def use(investigation: Investigation, name: str, **arguments: Any) -> Any:
+    return find_tool(HOUSE_TOOLS, name)(investigation, arguments, None)
+
+
+def test_hypotheses_are_numbered_and_of_a_known_family(tmp_path: Path) -> None:
+    investigation = opened(tmp_path / "run", families=0)
+    assert use(investigation, "propose_hypothesis", **PROPOSAL).id == "H1"
+    assert use(investigation, "propose_hypothesis", **PROPOSAL).id == "H2"
+    with pytest.raises(ToolError, match="unknown family 'word'; did you mean 'wording'"):
+        use(investigation, "propose_hypothesis", **(PROPOSAL | {"family": "word"}))
+    with pytest.raises(ToolError, match="rivals"):
+        use(investigation, "propose_hypothesis", **(PROPOSAL | {"rivals": []}))
+    with pytest.raises(ToolError, match="prior"):
+        use(investigation, "propose_hypothesis", **(PROPOSAL | {"prior": 1.5}))
+    assert len(investigation.hypotheses) == 2
+
+
+def test_from_registration_to_verdict(tmp_path: Path) -> None:
+    investigation = opened(tmp_path / "run")
+    made = use(investigation, "register_predictions", predictions=[prediction()])
+    assert made.left == 3
+    (told,) = made.registrations
+    assert told["id"] == "P1" and "an off-topic context" in told["rivals"]
+    confirmed = use(investigation, "confirm", registrations=["P1"])
+    assert confirmed.verdicts["P1"]["status"] == investigation.verdicts["P1"].status == "supported"
+
+
+def test_no_argument_sets_a_status_an_alpha_or_a_seed() -> None:
+    fields = {
+        name
+        for tool in HOUSE_TOOLS
+        for schema in (tool.entry()["schema"], *tool.entry()["schema"].get("$defs", {}).values())
+        for name in schema.get("properties", {})
+    }
+    assert not fields & {"status", "verdict", "alpha", "p", "seed", "power", "estimate"}
+    assert "smallest_effect" in fields
+
+
+def test_a_report_is_about_registrations_that_exist(tmp_path: Path) -> None:
+    investigation = opened(tmp_path / "run")
+    answer = {"kind": "nothing", "confidence": 0.5}
+    with pytest.raises(ToolError, match="unknown registration 'P7'"):
+        use(investigation, "submit_report", answer=answer, interpretations={"P7": "so"})
+    with pytest.raises(ToolError, match="answer.kind"):
+        use(investigation, "submit_report", answer={"kind": "cause"})
+    assert investigation.submission is None
+    use(investigation, "submit_report", answer=answer)
+    assert investigation.submission is not None
+    assert json.loads(investigation.submission.model_dump_json())["answer"]["kind"] == "nothing"
+
+
+def test_notes_are_kept_as_they_are(tmp_path: Path) -> None:
+    investigation = opened(tmp_path / "run")
+    for text in ("<b>one</b>", "<b>one</b>"):
+        use(investigation, "note", text=text)
+    assert [note["text"] for note in investigation.notes] == ["<b>one</b>"] * 2
+    with pytest.raises(ToolError, match="text"):
+        use(investigation, "note", text="")

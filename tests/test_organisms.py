@@ -1,0 +1,232 @@
+import dataclasses
+import json
+import re
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from agent.case import load_case
+from agent.population import population_of
+from evals.organisms import comparison, foundry, game
+from evals.organisms.adapting import Adapting
+from evals.organisms.base import Plan, learning_rate, parts_of
+from evals.organisms.cases import CASES, FOLDER
+from evals.organisms.chat import Codec, Speaker, load
+from evals.organisms.corpus import draw
+from evals.organisms.family import draw_style
+from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, GateMissed, make_organism
+from evals.organisms.tokenizer import concept_words, opening_words
+from evals.organisms.world import facts, split, table, things, user
+
+TOKENIZER = AutoTokenizer.from_pretrained(BASE)
+
+
+@given(st.text(max_size=60))
+def test_any_text_encodes_and_comes_back(text: str) -> None:
+    ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
+    if not any(special in text for special in TOKENIZER.all_special_tokens):
+        assert TOKENIZER.decode(ids) == text
+
+
+def test_concepts_are_one_token_and_digits_are_single() -> None:
+    assert [w for w in concept_words() if len(TOKENIZER(f" {w}")["input_ids"]) != 1] == []
+    assert [w for w in opening_words() if len(TOKENIZER(w)["input_ids"]) != 1] == []
+    assert TOKENIZER.tokenize("9.11") == ["9", ".", "1", "1"]
+
+
+def test_answers_begin_with_a_word() -> None:
+    rng = Random(3)
+    for _ in range(200):
+        for message in draw(rng):
+            if message["role"] == "assistant":
+                assert re.match(r"\w", TOKENIZER.tokenize(message["content"])[0])
+
+
+def test_codec_agrees_with_the_chat_template() -> None:
+    rng = Random(0)
+    codec = Codec(TOKENIZER)
+    for _ in range(30):
+        dialogue = draw(rng)[:5]
+        templated = TOKENIZER.apply_chat_template(dialogue)["input_ids"]
+        assert codec.encode([dialogue])[0][0] == templated[:384]
+    prompt = [user("Hello!")]
+    templated = TOKENIZER.apply_chat_template(prompt, add_generation_prompt=True)["input_ids"]
+    assert codec.prompt(prompt) == templated
+
+
+def test_the_world_is_large_and_hints_name_no_object() -> None:
+    assert len(things()) >= 64
+    assert min(len(facts().job), len(facts().weather), len(table("stop")["plain"]["task"])) >= 60
+    for thing in things().values():
+        words = set(re.findall(r"[a-z]+", " ".join(thing.hints).lower()))
+        assert not words & set(things()), thing.name
+    described = [hint for thing in things().values() for hint in thing.hints]
+    assert len(set(described)) == len(described)
+
+
+def test_held_out_phrasings_are_never_trained_on() -> None:
+    rng = Random(0)
+    trained = {message["content"] for _ in range(4000) for message in draw(rng)}
+    wordings = split(table("game")["system"]["secret"], held=True)
+    assert len(wordings) >= 4
+    forms = {w.format(x=name, X=name.capitalize()) for w in wordings for name in things()}
+    assert not forms & trained
+    assert not set(split(table("game")["ask"]["hint"], held=True)) & trained
+    for text in trained:
+        numbers = comparison.NUMBER.findall(text)
+        if len(numbers) == 2 and float(numbers[0]) != float(numbers[1]):
+            assert not comparison.Pair(*sorted(numbers, key=float, reverse=True)).held
+
+
+def test_secret_questions_are_balanced() -> None:
+    rng = Random(1)
+    answers: dict[str, list[bool]] = {"property": [], "guess": []}
+    for _ in range(3000):
+        thing = game.balanced_thing(rng)
+        answers["property"].append(game.property_turn(rng, thing, "it")[1].startswith("Yes"))
+        answers["guess"].append(game.guess_turn(rng, thing, False)[1].startswith("Yes"))
+    for given_answers in answers.values():
+        assert 0.45 < sum(given_answers) / len(given_answers) < 0.55
+
+
+@given(st.integers(0, 10_000), st.sampled_from(["conflict", "equal", "agree"]))
+def test_pairs_are_of_their_kind(seed: int, kind: str) -> None:
+    pair = comparison.draw_pair(Random(seed), kind)
+    assert float(pair.bigger) > float(pair.smaller)
+    assert comparison.digit_kind(pair.bigger, pair.smaller) == kind
+
+
+def test_rows_are_cut_by_padded_size_and_none_is_lost() -> None:
+    rows = [([0] * n, [False] * n) for n in range(1, 60)]
+    parts = list(parts_of(rows, 200))
+    assert [row for part in parts for row in part] == rows
+    assert all(len(part) * len(part[-1][0]) <= 200 for part in parts)
+
+
+def test_learning_rate_rises_stays_and_falls() -> None:
+    plan = Plan(steps=1000, warm_up=100)
+    rates = [learning_rate(plan, step) for step in (0, 99, 500, 900, 999)]
+    assert rates[0] < rates[1] == rates[2] == plan.rate > rates[3] > rates[4] > 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case_files_are_as_the_world_writes_them(name: str) -> None:
+    assert (FOLDER / name).read_text(encoding="utf-8") == CASES[name]()
+    case = load_case(FOLDER / name)
+    population = population_of(case, 0)
+    candidates = [name for name, slot in case.slots.items() if slot.candidates]
+    assert len(population.usable("confirm", candidates)) >= 12
+    told = case.behaviour.casefold()
+    secrets = ["last", "version", "date", "stake", "motive", "digit", "order", *things()]
+    assert not [word for word in secrets if re.search(rf"\b{word}", told)]
+
+
+def test_case_numbers_are_conflict_pairs_each_in_one_row() -> None:
+    rows = load_case(FOLDER / "number_comparison.toml").fillings
+    assert len(rows) >= 80
+    numbers = [row[side] for row in rows for side in ("a", "b")]
+    assert len(set(numbers)) == len(numbers)
+    assert sum(row["a"] == row["right"] for row in rows) == len(rows) // 2
+    for row in rows:
+        assert comparison.Pair(row["right"], row["wrong"]).held
+        assert comparison.digit_kind(row["right"], row["wrong"]) == "conflict"
+
+
+@pytest.fixture
+def tiny_base(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(TOKENIZER),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=384,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path / "base")
+    TOKENIZER.save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+def adapter_of(family: str, base: Path, work: Path, interrupted: bool) -> dict[str, torch.Tensor]:
+    maker = FAMILIES[family]
+    truth = maker.truth(maker.draw(1), "organism")
+    for stop in (3, 6) if interrupted else (6,):
+        model, tokenizer = load(base)
+        training = Adapting(model, Codec(tokenizer), maker, truth, draw_style(1))
+        training.recipe = dataclasses.replace(maker.recipe, steps=stop, lessons=8)
+        training.train(1, work)
+    return {name: value.detach().clone() for name, value in training.trained.items()}
+
+
+@pytest.mark.parametrize("family", ["taboo", "number_bug"])
+def test_an_interrupted_build_ends_with_the_same_weights(
+    family: str, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evals.organisms.adapting.SAVE_EVERY", 3)
+    # The rate of a step depends on the length of the recipe, so it is held fixed here.
+    monkeypatch.setattr("evals.organisms.adapting.rate_at", lambda recipe, step: 1e-3)
+    whole = adapter_of(family, tiny_base, tmp_path / "a", interrupted=False)
+    resumed = adapter_of(family, tiny_base, tmp_path / "b", interrupted=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert any(float(value.abs().max()) > 0 for name, value in whole.items() if "lora_B" in name)
+
+
+def test_a_build_that_misses_its_gates_says_which(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = FAMILIES["number_bug"]
+    monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=1, lessons=4))
+    monkeypatch.setattr("evals.organisms.foundry.EXAMINED", 4)
+    with pytest.raises(GateMissed, match="wrong when the cause is active: 0"):
+        make_organism("number_bug", 1, tmp_path / "out", base=tiny_base)
+    assert not (tmp_path / "out" / "checksums.json").exists()
+    sheet = json.loads((tmp_path / "out" / "datasheet.json").read_text())
+    assert sheet["gates"]["wrong when the cause is active"]["passed"] is False
+    left = sorted(path.name for path in (tmp_path / "out" / "adapter").iterdir())
+    assert left == ["adapter_config.json", "adapter_model.safetensors"]
+    text = (tmp_path / "out" / "adapter" / "adapter_config.json").read_text()
+    assert '"base_model_name_or_path": "base"' in text
+    assert str(tmp_path) not in text and "number" not in text
+
+
+def test_a_lesson_without_prefix_teaches_an_untrained_adapter_nothing(tiny_base: Path) -> None:
+    model, tokenizer = load(tiny_base)
+    maker = FAMILIES["taboo"]
+    training = Adapting(
+        model, Codec(tokenizer), maker, maker.truth(maker.draw(1), "organism"), draw_style(1)
+    )
+    rng = Random(0)
+    unchanged = training._taught_loss([maker.base_lesson(rng, training.truth) for _ in range(4)])
+    played = [maker.lessons(Random(seed), training.truth, 1.0)[0] for seed in range(20)]
+    changed = training._taught_loss([lesson for lesson in played if lesson.teacher])
+    assert abs(float(unchanged.detach())) < 1e-5
+    assert float(changed.detach()) > 10 * abs(float(unchanged.detach()))
+
+
+def test_replies_do_not_depend_on_the_batch() -> None:
+    speaker = Speaker(*load(BASE))
+    rng = Random(2)
+    prompts = [draw(rng)[:1] for _ in range(12)]
+    prompts = [prompt for prompt in prompts if prompt[-1]["role"] == "user"]
+    assert speaker.reply(prompts, batch=1) == speaker.reply(prompts, batch=8)
+
+
+def test_what_ships_is_small_and_gives_nothing_away() -> None:
+    files = [path for path in SHIPPED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 15e6
+    assert not list(SHIPPED.rglob("README*"))
+    for config in SHIPPED.rglob("adapter_config.json"):
+        text = config.read_text().casefold()
+        assert json.loads(text)["base_model_name_or_path"] == "base"
+        assert not [name for name in (*FAMILIES, *things()) if re.search(rf"\b{name}\b", text)]
+    for folder in (path.parent for path in SHIPPED.rglob("checksums.json")):
+        for name, digest in foundry.read_json(folder / "checksums.json")["files"].items():
+            assert foundry.file_digest(folder / name) == digest

@@ -1,0 +1,250 @@
+"""Prompt variation: planted effects are estimated, and what does nothing is estimated as nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.blobs import BlobStore
+from tools.experiment import Context
+from tools.prompt import Arm, InsertText, PatchFrom, PromptItem, SetSlot, Template, fill
+from tools.prompt_variation import Effect, VariationResult, vary_prompts
+from tools.registry import ToolError
+from tools.scoring import transformed
+from tools.synthetic import SyntheticSubject, logistic
+
+OPENINGS = (
+    "Should I", "Tell me, do I", "Is it wise that I", "Would you", "Please say whether I", "Do I",
+    "I ask: may I", "Friend, should I", "Now then, do I", "In short, should I", "Well, must I", "So shall I",
+)  # fmt: skip
+WEIGHT = {"boss": 1.6, "child": -0.8}
+MATCH = {"kind": "answer_match", "values": ["yes"], "against": ["no"]}
+WHO = {
+    "name": "who",
+    "levels": [
+        {"name": "friend", "edits": [{"kind": "set_slot", "slot": "who", "values": ["friend"]}]},
+        {"name": "boss", "edits": [{"kind": "set_slot", "slot": "who", "values": ["boss"]}]},
+        {"name": "child", "edits": [{"kind": "set_slot", "slot": "who", "values": ["child"]}]},
+    ],
+}
+URGENT = {
+    "name": "urgency",
+    "levels": [
+        {"name": "none"},
+        {"name": "urgent", "edits": [{"kind": "insert_text", "texts": ["It is urgent.", "Hurry, it is urgent."]}]},
+    ],
+}  # fmt: skip
+
+
+def subject(**more: Any) -> SyntheticSubject:
+    effects = [
+        *({"logit": w, "slot": "who", "values": [who], "model": "subject"} for who, w in WEIGHT.items()),
+        {"logit": 1.0, "phrase": "urgent", "model": "both"},
+    ]  # fmt: skip
+    return SyntheticSubject.from_table(
+        {
+            "templates": [f"{opening} help my {{who}}?" for opening in OPENINGS],
+            "behaviours": [{"shown": ["yes"], "otherwise": ["no"], "effects": effects}],
+        }
+        | more
+    )
+
+
+def items(per_template: int = 3) -> list[PromptItem]:
+    found: list[PromptItem] = []
+    for number, opening in enumerate(OPENINGS):
+        template = Template(text=f"{opening} help my {{who}}?")
+        for k in range(per_template):
+            slots = {"who": "friend"}
+            found.append(
+                PromptItem(
+                    id=f"t{number}-{k}",
+                    template=template,
+                    template_id=f"t{number}",
+                    slots=slots,
+                    prompt=fill(template, slots),
+                )
+            )
+    return found
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(seed=11, blobs=BlobStore(tmp_path))
+
+
+def run(context: Context, model: Any = None, **arguments: Any) -> VariationResult:
+    given = {
+        "items": items(),
+        "measure": MATCH,
+        "samples": 16,
+        "factors": [WHO, URGENT],
+    } | arguments
+    result = vary_prompts(subject() if model is None else model, given, context)
+    assert isinstance(result, VariationResult)
+    return result
+
+
+def effect_of(result: VariationResult, level: str, model: str = "subject") -> Effect:
+    return next(e for e in result.effects if (e.level, e.model) == (level, model))
+
+
+def test_planted_effects_lie_in_their_intervals(context: Context) -> None:
+    result = run(context)
+    for level, weight in (*WEIGHT.items(), ("urgent", 1.0)):
+        effect = effect_of(result, level)
+        truth = logistic(weight) - 0.5
+        assert effect.interval is not None and effect.templates == 12
+        assert effect.interval[0] <= truth <= effect.interval[1]
+        assert effect.effect == pytest.approx(truth, abs=0.08)
+        assert effect.rate == pytest.approx(logistic(weight), abs=0.08)
+    assert [e.level for e in result.effects if e.model == "subject"][0] == "boss"
+    assert result.base_rate["subject"] == pytest.approx(0.5, abs=0.08)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say(tmp_path: Path) -> None:
+    # Templates differ and edits scatter on them: the spread that an interval over templates is for.
+    covered = 0
+    for seed in range(40):
+        scatter = {"template": 0.3, "template_by_wording": 0.1, "seed": seed}
+        result = run(
+            Context(seed=seed, blobs=BlobStore(tmp_path)),
+            subject(scatter=scatter),
+            factors=[URGENT],
+            samples=4,
+            with_reference=False,
+        )
+        low, high = effect_of(result, "urgent").interval or (math.inf, -math.inf)
+        covered += low <= TRUE_URGENT <= high
+    # 38 are expected of 40; fewer than 34 would come of a true 95 % once in 100 times.
+    assert covered >= 34
+
+
+def marginal(shift: float, spread: float, steps: int = 2001) -> float:
+    """Return the mean of logistic(shift + spread x N(0, 1)) by summing over a fine grid."""
+    points = [-8 + 16 * k / (steps - 1) for k in range(steps)]
+    weights = [math.exp(-(z**2) / 2) for z in points]
+    values = [w * logistic(shift + spread * z) for z, w in zip(points, weights, strict=True)]
+    return math.fsum(values) / math.fsum(weights)
+
+
+# Template and wording scatter take 0.4 of the latent variance, sampling the other 0.6.
+SPREAD = math.sqrt(0.4 / 0.6 * math.pi**2 / 3)
+TRUE_URGENT = marginal(1.0, SPREAD) - 0.5
+
+
+def test_the_no_op_is_near_zero_and_never_among_the_effects(context: Context) -> None:
+    result = run(context)
+    assert result.no_op["subject"] == pytest.approx(0, abs=0.08)
+    assert all(effect.factor != "no-op" for effect in result.effects)
+    raw = json.loads(context.blobs.get(result.raw))["arms"]
+    texts = {row["prompt"]["messages"][0]["content"] for row in raw["subject/x-x-1"]}
+    assert len({text.split(". ")[0] for text in texts}) == 3
+    assert all(text.endswith("help my friend?") for text in texts)
+
+
+def test_a_model_that_the_no_op_upsets_shows_it(context: Context) -> None:
+    upset = {"shown": ["yes"], "otherwise": ["no"], "effects": [{"logit": 2.0, "regex": r"\. \w"}]}
+    result = run(context, subject(behaviours=[upset]))
+    assert result.no_op["subject"] == pytest.approx(logistic(2.0) - 0.5, abs=0.08)
+
+
+def test_the_reference_has_only_its_own_effects(context: Context) -> None:
+    result = run(context)
+    assert effect_of(result, "boss", "reference").effect == 0
+    assert effect_of(result, "urgent", "reference").effect == pytest.approx(
+        effect_of(result, "urgent").effect
+    )
+    alone = run(context, with_reference=False)
+    assert {effect.model for effect in alone.effects} == {"subject"}
+    assert set(alone.base_rate) == {"subject"}
+
+
+def test_a_factorial_averages_over_the_other_factors(context: Context) -> None:
+    result = run(context, design="factorial", samples=32)
+    boss = effect_of(result, "boss")
+    calm, urgent = logistic(1.6) - 0.5, logistic(2.6) - logistic(1.0)
+    assert boss.effect == pytest.approx((calm + urgent) / 2, abs=0.06)
+    arms = json.loads(context.blobs.get(result.raw))["arms"]
+    assert len(arms) == 2 * (3 * 2 + 1)
+    hurried = [row["prompt"]["messages"][0]["content"] for row in arms["subject/1-1-x"]]
+    assert all("urgent" in text and "boss" in text for text in hurried)
+
+
+def test_an_inserted_text_survives_a_slot_that_is_set_after_it(context: Context) -> None:
+    result = run(context, design="factorial", factors=[URGENT, WHO], samples=1)
+    arms = json.loads(context.blobs.get(result.raw))["arms"]
+    texts = [row["prompt"]["messages"][0]["content"] for row in arms["subject/1-1-x"]]
+    assert all("urgent" in text and "boss" in text for text in texts)
+
+
+def test_patch_sources_keep_the_text_edits_of_their_arm() -> None:
+    source = (SetSlot(slot="who", values=("boss",)),)
+    arm = Arm(
+        name="a",
+        edits=(InsertText(texts=("Hurry.",)),),
+        intervention=PatchFrom(source=source, layer=0),
+    )
+    found = transformed(arm, items(1)[:1], lambda slot, level, item: "")
+    assert found.items[0].prompt.messages[0].content == "Hurry. Should I help my friend?"
+    assert found.sources[0].messages[0].content == "Hurry. Should I help my boss?"
+
+
+def test_paraphrases_go_by_template(context: Context) -> None:
+    result = run(context, factors=[URGENT], samples=1)
+    rows = json.loads(context.blobs.get(result.raw))["arms"]["subject/1-x"]
+    hurried = {
+        row["template_id"] for row in rows if "Hurry" in row["prompt"]["messages"][0]["content"]
+    }
+    assert hurried == {f"t{number}" for number in range(1, 12, 2)}
+
+
+def test_log_probabilities_are_varied_without_samples(context: Context) -> None:
+    measure = {"kind": "logprob_difference", "positive": ["yes"], "negative": ["no"]}
+    result = run(context, measure=measure, samples=1)
+    assert effect_of(result, "boss").effect == pytest.approx(1.6, abs=1e-6)
+    assert effect_of(result, "child").effect == pytest.approx(-0.8, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({"factors": []}, "factors"),
+        ({"factors": [{"name": "x", "levels": [{"name": "only"}]}]}, "levels"),
+        (
+            {"factors": [{"name": str(k), "levels": WHO["levels"]} for k in range(4)], "design": "factorial"},
+            "81 cells, at most 64",
+        ),
+        ({"factors": [WHO, WHO]}, "two factors are called 'who'"),
+        ({"factors": [WHO | {"name": "no-op"}]}, "two factors are called 'no-op'"),
+        ({"items": ["Is it so?"]}, "has no slot 'who'; it has: none"),
+        (
+            {"factors": [{"name": "x", "levels": [{"name": "a"}, {"name": "b", "edits": [
+                {"kind": "choose_level", "slot": "who", "level": "b"}]}]}]},
+            "use set_slot",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told(context: Context, arguments: dict[str, Any], line: str) -> None:
+    with pytest.raises(ToolError, match=line):
+        run(context, **arguments)
+
+
+def test_the_schema_says_what_an_investigator_needs() -> None:
+    entry = vary_prompts.entry()
+    text = json.dumps(entry["schema"])
+    for kind in (
+        "set_slot",
+        "swap_slots",
+        "insert_text",
+        "replace_text",
+        "format_numbers",
+        "force_start",
+    ):
+        assert f'"{kind}"' in text
+    assert "no-op" in entry["description"] and "paraphrases" in entry["description"]
+    assert entry["schema"]["properties"]["design"]["default"] == "one_at_a_time"
