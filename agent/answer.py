@@ -151,10 +151,3 @@ def how_sure(investigation: Investigation, found: list[Finding]) -> str:
     text += ", without a reference model to compare with" if NO_REFERENCE in scope else ""
     excluded = f"; {len(rivals)} other explanations were tested and excluded" if rivals else ""
     return f"{text}{excluded}; {tests}."
-
-
-def rate_words(mean: float | None, unit: str | None) -> str:
-    """Return a step-0 mean in words."""
-    if mean is None:
-        return "not scored"
-    return f"{100 * mean:.0f} %" if unit == "points" else f"{mean:.2f} {unit or ''}".strip()

@@ -25,6 +25,7 @@ from tools.power import clusters_needed, power_sign_flip, power_tost
 from tools.prompt import Arm, ChooseLevel, FormatNumbers, PromptItem, SetSlot, SwapSlots
 from tools.registry import ToolError, unknown
 from tools.scoring import ArmPrompts, cluster_means, mean, transformed
+from tools.sequential import alpha_share
 
 BREADTH = 3
 """Hypotheses of at least so many families come before the first registration."""
@@ -86,7 +87,7 @@ def prepare(
     )
     check_fresh(investigation, prediction, before)
     limits = investigation.case.limits
-    alpha = limits.alpha / limits.registrations
+    alpha = alpha_share(limits.alpha, limits.registrations)
     sd, power = None, None
     if prediction.form in ("difference", "equivalence", "trend", "skill"):
         sd = pilot_sd(investigation, prediction, population)

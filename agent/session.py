@@ -22,6 +22,7 @@ from agent.scripted import ScriptedInvestigator
 from agent.systematic import SystematicInvestigator
 from agent.terminal import CONFIGURATION, RESOURCES, Progress, fail, faults_told, put, put_json
 from tools.locator import ModelLocator
+from tools.sequential import alpha_share
 from tools.worker_client import ProcessWorker
 
 NEEDED_MB = 200
@@ -138,7 +139,7 @@ def plan(case: Case) -> dict[str, Any]:
     """Return what a run of this case would do, without starting it."""
     population = population_of(case, 0)
     limits = case.limits
-    share = limits.alpha / limits.registrations
+    share = alpha_share(limits.alpha, limits.registrations)
     pools = {pool: len(population.usable(pool)) for pool in ("explore", "confirm", "reserve")}
     return {
         "case": case.name,

@@ -122,7 +122,12 @@ def decide_batch(
         p = first[k].p
         stopped = stopped or p is None or p > step
         thresholds[k] = min(shares[k], step) if stopped else step
-    return [decide(*each) for each in zip(predictions, tables, thresholds, seeds, strict=True)]
+    return [
+        verdict if threshold == verdict.threshold else decide(prediction, table, threshold, seed)
+        for verdict, prediction, table, threshold, seed in zip(
+            first, predictions, tables, thresholds, seeds, strict=True
+        )
+    ]
 
 
 def status_of(
