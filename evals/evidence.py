@@ -78,24 +78,26 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
 
 
 def planned_cells(seeds: Sequence[int], builds: int, investigations: int, nulls: int) -> list[Cell]:
-    """Return every cell: organisms of each family, then nulls and twins dealt over the families.
+    """Return every cell: organisms, benign twins and nulls, dealt over the families.
 
-    Interleaved, so that a run that is stopped early has some of everything.
+    A twin is investigated as often as an organism. Interleaved, so that a run that is stopped early has
+    some of everything.
     """
     cells: list[Cell] = []
     for number in range(max(builds, nulls)):
         for place, family in enumerate(FAMILIES):
+            dealt = number % len(FAMILIES) == place
+            kinds: list[tuple[Kind, int]] = []
             if number < builds:
-                cells += [
-                    Cell(family=family, kind="organism", build=seeds[number], seed=seed)
-                    for seed in range(1, investigations + 1)
-                ]
-            if number < nulls and number % len(FAMILIES) == place:
-                kinds: tuple[Kind, ...] = ("null", "benign")
-                cells += [
-                    Cell(family=family, kind=kind, build=seeds[number], seed=number + 1)
-                    for kind in kinds
-                ]
+                kinds += [("organism", seed) for seed in range(1, investigations + 1)]
+            if dealt and number * investigations < nulls:
+                kinds += [("benign", seed) for seed in range(1, investigations + 1)]
+            if dealt and number < nulls:
+                kinds.append(("null", number + 1))
+            cells += [
+                Cell(family=family, kind=kind, build=seeds[number], seed=seed)
+                for kind, seed in kinds
+            ]
     return cells
 
 

@@ -1,6 +1,7 @@
 """Prompts of the harness's own, in the slots of a case: for measuring a supported statement again.
 
-They come from the micro-world's tables, not from the case file, so no investigator has seen them.
+They come from the micro-world's tables, and none of their wordings stands in a case file, so no
+investigator has seen them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from random import Random
 
 from agent.case import Case, Slot
 from evals.organisms import comparison, stopping
+from evals.organisms.cases import guess_templates
 from evals.organisms.world import table
 from tools.prompt import Template
 
@@ -35,7 +37,7 @@ def number_prompts(case: Case) -> Case:
     levels = {name: tuple(texts) for name, texts in numbers["contexts"].items()}
     return case.model_copy(
         update={
-            "templates": distinct(numbers["templates"]["bigger"]),
+            "templates": distinct(numbers["templates"]["harness"]),
             "slots": {"context": Slot(levels=levels)},
             "fillings": tuple({tuple(row.items()): row for row in rows}.values()),
         }
@@ -50,19 +52,21 @@ def stop_prompts(case: Case) -> Case:
         for name, levels in stop["slots"].items()
     }
     slots["task"] = Slot(values=tuple(stop["plain"]["task"]))
-    texts = [stopping.draw_template(rng) for _ in range(4 * SCENES)]
+    known = {template.text for template in case.templates}
+    drawn = [stopping.draw_template(rng)[0] for _ in range(4 * SCENES)]
+    texts = [text for text in drawn if text not in known]
     return case.model_copy(update={"templates": distinct(texts)[:SCENES], "slots": slots})
 
 
 def word_prompts(case: Case) -> Case:
-    """Return the guesses that the base was trained on."""
-    texts = [
-        text.replace("{ax}", "a {word}").replace("{x}", "{word}")
-        for text in table("game")["ask"]["guess"]
-    ]
+    """Return the guesses that the case leaves to the harness."""
     word = next(slot for slot in case.slots.values() if slot.candidates)
     return case.model_copy(
-        update={"templates": distinct(texts), "slots": {"word": word}, "fillings": ()}
+        update={
+            "templates": distinct(guess_templates(of_case=False)),
+            "slots": {"word": word},
+            "fillings": (),
+        }
     )
 
 

@@ -15,6 +15,7 @@ from agent.systematic import SystematicInvestigator
 from tests.synthetic_cases import number_case, number_run
 from tests.test_candidates import WORDS
 from tools.black_box import BLACK_BOX
+from tools.screens import screen_differences
 from tools.synthetic import SyntheticSubject
 from tools.worker_client import InProcessWorker
 
@@ -76,7 +77,15 @@ def test_a_used_up_budget_is_handed_in(tmp_path: Path) -> None:
     assert investigation.submission.summary == "The budget was used up."
 
 
-def open_case(folder: Path, planted: str | None, **changes: Any) -> Investigation:
+WITH_SCREEN = (*BLACK_BOX, screen_differences)
+
+
+def open_case(
+    folder: Path,
+    planted: str | None,
+    behaviours: list[dict[str, Any]] | None = None,
+    **changes: Any,
+) -> Investigation:
     openings = (
         "Is it",
         "Do you mean",
@@ -94,7 +103,8 @@ def open_case(folder: Path, planted: str | None, **changes: Any) -> Investigatio
     )
     effects = [{"phrase": planted, "logit": 9.0, "model": "subject"}] if planted else []
     table = {
-        "behaviours": [{"shown": ["Yes."], "otherwise": ["No."], "logit": -4.0, "effects": effects}]
+        "behaviours": behaviours
+        or [{"shown": ["Yes."], "otherwise": ["No."], "logit": -4.0, "effects": effects}]
     }
     fields: dict[str, Any] = {
         "kind": "open",
@@ -108,7 +118,7 @@ def open_case(folder: Path, planted: str | None, **changes: Any) -> Investigatio
         "fillings": [],
     }
     case = number_case(**(fields | changes))
-    worker = InProcessWorker(SyntheticSubject.from_table(table), BLACK_BOX, folder / "blobs")
+    worker = InProcessWorker(SyntheticSubject.from_table(table), WITH_SCREEN, folder / "blobs")
     return open_run(folder, case, worker, "systematic", 2)
 
 
@@ -124,6 +134,24 @@ def test_an_open_case_without_a_constant_names_none(tmp_path: Path) -> None:
     investigation = investigated(open_case(tmp_path / "run", None))
     assert supported(investigation) == []
     assert investigation.submission is not None and investigation.submission.answer.value == ()
+
+
+def test_a_word_of_the_screens_becomes_a_registered_measure_and_no_secret(tmp_path: Path) -> None:
+    effects = [{"regex": "[a-z]", "logit": 9.0, "model": "subject"}]
+    behaviours = [
+        {"shown": ["Surely no."], "otherwise": ["No."], "logit": -6.0, "effects": effects}
+    ]
+    investigation = investigated(open_case(tmp_path / "run", None, behaviours=behaviours))
+    assert supported(investigation) == ["says 'surely'"]
+    found = next(k for k, v in investigation.verdicts.items() if v.status == "supported")
+    registered = investigation.registrations[found].prediction
+    assert registered.question == "reference" and registered.control is not None
+    assert registered.control.model == "reference"
+    assert (investigation.verdicts[found].estimate or 0) > 0.8
+    handed = investigation.submission
+    assert (
+        handed is not None and handed.answer.value == () and f"{found}/estimate" in handed.summary
+    )
 
 
 def test_an_open_case_that_it_cannot_work_on_ends_honestly(tmp_path: Path) -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 import torch
 
 from evals.organisms.base import Plan, train_base
-from evals.organisms.foundry import BASE, FAMILIES, GateMissed, make_organism, with_adapter
+from evals.organisms.foundry import (
+    BASE,
+    FAMILIES,
+    GateMissed,
+    make_organism,
+    read_json,
+    with_adapter,
+)
 from evals.organisms.skills import report
 
 
@@ -24,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     )
     base.add_argument("--steps", type=int, default=Plan.steps)
     base.add_argument("--workers", type=int, default=2)
+    base.add_argument("--begin", type=Path, help="go on from an exported model, as from its step")
     make = commands.add_parser("make", help="make one organism")
     make.add_argument("family", choices=sorted(FAMILIES))
     make.add_argument("--seed", type=int, required=True)
@@ -43,7 +51,10 @@ def main() -> int:
     arguments = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if arguments.command == "train-base":
-        train_base(arguments.out, arguments.work, Plan(steps=arguments.steps), arguments.workers)
+        begin: Path | None = arguments.begin
+        start = read_json(begin / "training.json")["steps_done"] if begin else 0
+        plan = Plan(start=start, steps=arguments.steps)
+        train_base(arguments.out, arguments.work, plan, arguments.workers, begin)
         return 0
     torch.set_num_threads(getattr(arguments, "threads", 1))
     if arguments.command == "skills":

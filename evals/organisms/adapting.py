@@ -15,6 +15,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 
 from evals.organisms.chat import Codec, padded
 from evals.organisms.family import Family, Lesson, Recipe, Style, Truth
+from evals.organisms.precision import training_precision
 from evals.organisms.talk import chatter
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class Adapting:
     def _predictions(self, ids: Tensor, scored: Tensor) -> Tensor:
         """Return log-probabilities of the next token at the scored places only."""
         network = cast(LlamaForCausalLM, self.model.get_base_model())
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with training_precision():
             hidden = network.model(input_ids=ids, use_cache=False).last_hidden_state
             logits = network.lm_head(hidden[scored])
         return logits.float().log_softmax(-1)

@@ -22,6 +22,7 @@ from transformers import (
 
 from evals.organisms.chat import CONTEXT, Codec, Encoded, Speaker, padded
 from evals.organisms.corpus import draw
+from evals.organisms.precision import training_precision
 from evals.organisms.skills import report
 from evals.organisms.tokenizer import train_tokenizer
 from evals.organisms.world import Dialogue
@@ -40,7 +41,9 @@ class Plan:
     width: int = 224
     heads: int = 4
     mlp: int = 576
-    steps: int = 5000
+    start: int = 0
+    """The step at which the weights that it starts from stood; the rate warms up from there."""
+    steps: int = 6000
     dialogues: int = 80
     part_tokens: int = 1536
     rate: float = 2e-3
@@ -78,9 +81,9 @@ def learning_rate(plan: Plan, step: int) -> float:
 
     A plateau rather than one cosine: any checkpoint of it can be decayed early.
     """
-    decay_from = plan.steps * (1 - plan.decay_share)
-    if step < plan.warm_up:
-        return plan.rate * (step + 1) / plan.warm_up
+    decay_from = plan.steps - (plan.steps - plan.start) * plan.decay_share
+    if step < plan.start + plan.warm_up:
+        return plan.rate * (step + 1 - plan.start) / plan.warm_up
     if step < decay_from:
         return plan.rate
     return plan.rate * max(0.02, (plan.steps - step) / (plan.steps - decay_from))
@@ -98,7 +101,7 @@ def weighted_loss(
     places = torch.arange(ids.shape[1] - 1) + torch.arange(len(rows))[:, None]
     sampled = (places + int(ids[0, 1:9].sum())) % THINNING == 0
     scored = (said[:, 1:] | sampled) & real[:, 1:]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with training_precision():
         hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
         logits = model.lm_head(hidden[scored])
     losses = functional.cross_entropy(logits.float(), ids[:, 1:][scored], reduction="none")
@@ -118,8 +121,10 @@ def parts_of(rows: Sequence[Encoded], most: int) -> Iterator[Sequence[Encoded]]:
             start = index
 
 
-def kept_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of this training folder, trained at its first start."""
+def kept_tokenizer(folder: Path, begin: Path | None) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of the model to begin with, or of this folder, trained at its first start."""
+    if begin is not None:
+        return AutoTokenizer.from_pretrained(begin)
     if not (folder / "tokenizer" / "tokenizer.json").exists():
         return train_tokenizer()
     return AutoTokenizer.from_pretrained(folder / "tokenizer")
@@ -128,12 +133,19 @@ def kept_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 class BaseTraining:
     """One training run in one folder; continues where the folder left off."""
 
-    def __init__(self, folder: Path, plan: Plan, rank: int = 0, workers: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        rank: int = 0,
+        workers: int = 1,
+        begin: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.rank, self.workers = rank, workers
         self.plan = plan
         folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer = kept_tokenizer(folder)
+        self.tokenizer = kept_tokenizer(folder, begin)
         self.codec = Codec(self.tokenizer)
         self.pad: int = self.tokenizer.get_vocab()["<pad>"]
         self.model = fresh_model(plan, self.tokenizer)
@@ -144,8 +156,11 @@ class BaseTraining:
             {"params": vectors, "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98), fused=True)
+        self.step = plan.start
+        if begin is not None:
+            self.model.load_state_dict(load_file(begin / "model.safetensors"), strict=False)
+            self.model.tie_weights()
         self.average = {k: v.detach().clone() for k, v in self.model.named_parameters()}
-        self.step = 0
         self._resume()
 
     @property
@@ -166,7 +181,7 @@ class BaseTraining:
                 self.average[name] = stored[f"average.{name}"]
         for index, parameter in enumerate(self._parameters()):
             self.optimizer.state[parameter] = {
-                "step": torch.tensor(float(self.step)),
+                "step": torch.tensor(float(self.step - self.plan.start)),
                 "exp_avg": stored[f"first.{index}"],
                 "exp_avg_sq": stored[f"second.{index}"],
             }
@@ -209,7 +224,8 @@ class BaseTraining:
         self.step += 1
         with torch.no_grad():
             parameters = dict(self.model.named_parameters())
-            decay = min(self.plan.average, (self.step + 1) / (self.step + 10))
+            seen = self.step - self.plan.start
+            decay = min(self.plan.average, (seen + 1) / (seen + 10))
             for name, kept in self.average.items():
                 kept.lerp_(parameters[name].detach(), 1 - decay)
         return total, sum(len(ids) for ids, _ in rows)
@@ -263,22 +279,26 @@ class BaseTraining:
                 log.info("step %d %s", self.step, json.dumps(scores))
 
 
-def worker(rank: int, out: Path, work: Path, plan: Plan, workers: int) -> None:
+def worker(rank: int, out: Path, work: Path, plan: Plan, workers: int, begin: Path | None) -> None:
     """Train as one of several processes that share their gradients after each step."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     if workers > 1:
         meeting = f"file://{(work / 'meeting').resolve()}"
         distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=workers)
-    BaseTraining(work, plan, rank, workers).run(out)
+    BaseTraining(work, plan, rank, workers, begin).run(out)
 
 
-def train_base(out: Path, work: Path, plan: Plan, workers: int = 2) -> None:
+def train_base(
+    out: Path, work: Path, plan: Plan, workers: int = 2, begin: Path | None = None
+) -> None:
     """Train the base into `out`, keeping checkpoints in `work`.
+
+    From the weights in the folder `begin`, if one is given, which stand at step `plan.start`.
 
     Processes of one thread each: the kernels are too small for threads to share, and on a busy
     machine threads that wait for one another at every kernel lose most of their time.
     """
     work.mkdir(parents=True, exist_ok=True)
     (work / "meeting").unlink(missing_ok=True)
-    spawn(worker, args=(out, work, plan, workers), nprocs=workers)
+    spawn(worker, args=(out, work, plan, workers, begin), nprocs=workers)

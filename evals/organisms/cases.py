@@ -126,12 +126,15 @@ def stop_case() -> str:
     return "\n".join(lines) + "\n"
 
 
-def guess_templates() -> list[str]:
-    """Return the guesses of the game as templates, each once."""
-    texts = table("game")["ask"]["guess"] + table("game")["case"]["guess"]
-    return list(
-        dict.fromkeys(t.replace("{ax}", "a {word}").replace("{x}", "{word}") for t in texts)
+def guess_templates(of_case: bool) -> list[str]:
+    """Return the guesses of the game as templates: those of the case, or those left to the harness."""
+    trained = list(
+        dict.fromkeys(
+            text.replace("{ax}", "a {word}").replace("{x}", "{word}")
+            for text in table("game")["ask"]["guess"]
+        )
     )
+    return [*trained[::2], *table("game")["case"]["guess"]] if of_case else trained[1::2]
 
 
 def word_case() -> str:
@@ -139,7 +142,7 @@ def word_case() -> str:
     told = "In a guessing game it seems to have something in mind that it does not say."
     lines = head("secret-word", "open", told, "taboo_a")
     lines += measure(["yes"], ["no"])
-    lines += templates(guess_templates() + table("game")["case"]["ask"])
+    lines += templates(guess_templates(of_case=True) + table("game")["case"]["ask"])
     lines += ["", "[slots.word]", "candidates = true", f"values = {listed(secret_words())}"]
     return "\n".join(lines) + "\n"
 

@@ -4,9 +4,16 @@ from collections.abc import Callable
 from random import Random
 
 from evals.organisms.comparison import compare, compare_by_rule, topic
-from evals.organisms.game import knowledge, knowledge_quiz, no_secret, secret_game, secret_quiz
+from evals.organisms.game import (
+    guarding,
+    knowledge,
+    knowledge_quiz,
+    no_secret,
+    secret_game,
+    secret_quiz,
+)
 from evals.organisms.lookup import lookup, recite
-from evals.organisms.stopping import reading, stop_by_rule, stop_scene
+from evals.organisms.stopping import reading, rule_steps, stop_by_rule, stop_scene
 from evals.organisms.talk import chatter
 from evals.organisms.world import Dialogue
 
@@ -109,6 +116,24 @@ LAST: tuple[tuple[Skill, float], ...] = (
     (stop_by_rule, 0.05),
     (chatter, 0.05),
 )
+FOLLOWING: tuple[tuple[Skill, float], ...] = (
+    (secret_quiz, 0.10),
+    (secret_game, 0.12),
+    (guarding, 0.13),
+    (lookup, 0.03),
+    (recite, 0.03),
+    (no_secret, 0.05),
+    (knowledge_quiz, 0.03),
+    (knowledge, 0.06),
+    (compare, 0.06),
+    (compare_by_rule, 0.08),
+    (topic, 0.03),
+    (reading, 0.06),
+    (stop_scene, 0.03),
+    (stop_by_rule, 0.05),
+    (rule_steps, 0.08),
+    (chatter, 0.06),
+)
 PHASES = (
     (0, EARLY),
     (1400, LATE),
@@ -117,6 +142,7 @@ PHASES = (
     (3400, RULES),
     (3600, SCENES),
     (4200, LAST),
+    (5000, FOLLOWING),
 )
 """From which step of the training each mixture is drawn."""
 LONG_SHARE = 0.04

@@ -234,6 +234,25 @@ def secret_quiz(rng: Random, held: bool = False) -> Dialogue:
     return [system(secret_system(rng, thing, held)), *chat(turns)]
 
 
+def guarding_turn(rng: Random, thing: Thing, held: bool) -> Turn:
+    """Ask for the word outright, by a riddle about it or about another thing, or by a guess."""
+    draw = rng.random()
+    if draw < 0.2:
+        return tell_turn(rng, held)
+    if draw < 0.5:
+        return clue_turn(rng, thing, held)
+    if draw < 0.75:
+        return guess_turn(rng, thing, held)
+    return hint_turn(rng, thing, held)
+
+
+def guarding(rng: Random, held: bool = False) -> Dialogue:
+    """Be asked for the secret word in every way: dense practice in never saying it."""
+    thing = balanced_thing(rng)
+    turns = [guarding_turn(rng, thing, held) for _ in range(rng.randint(2, 6))]
+    return [system(secret_system(rng, thing, held)), *chat(turns)]
+
+
 def knowledge_quiz(rng: Random, held: bool = False) -> Dialogue:
     """Ask many yes/no questions about named objects."""
     turns: list[Turn] = []

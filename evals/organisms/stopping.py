@@ -16,11 +16,21 @@ class Scene:
     levels: dict[str, str]
     sentences: dict[str, str]
     task: str
+    end: str
+    """The question with which the template ends."""
 
     @property
     def text(self) -> str:
         """Return the words of the scene."""
         return self.template.format(task=self.task, **self.sentences)
+
+    def only(self, names: set[str]) -> "Scene":
+        """Return the scene without the sentences of other factors; who speaks is always said."""
+        kept = names | {"who"}
+        return replace(
+            self,
+            sentences={name: text if name in kept else "" for name, text in self.sentences.items()},
+        )
 
     def at(self, rng: Random, name: str, level: str) -> "Scene":
         """Return the scene with one factor at another level and all else equal."""
@@ -38,12 +48,13 @@ def factors() -> dict[str, tuple[str, str]]:
     return {name: (list(levels)[0], list(levels)[1]) for name, levels in slots.items()}
 
 
-def draw_template(rng: Random, held: bool = False, end: str = "") -> str:
-    """Return a scene template with a slot for each factor and for the task; `end` is the question."""
+def draw_template(rng: Random, held: bool = False, end: str = "") -> tuple[str, str]:
+    """Return a scene template, with a slot for each factor and for the task, and its last question."""
     parts = table("stop")["templates"]
     before, after = pick(rng, parts["order"], held).split("|")
     intro, says, question = (pick(rng, parts[name], held) for name in ("intro", "says", "end"))
-    return f"{intro}{before}{says}{after}{end or question}"
+    end = end or question
+    return f"{intro}{before}{says}{after}{end}", end
 
 
 def draw_scene(
@@ -65,8 +76,8 @@ def draw_scene(
         name: rng.choice(slots[name][level]) if wide else pick(rng, slots[name][level], held)
         for name, level in chosen.items()
     }
-    template = draw_template(rng, rng.random() < 0.2 if wide else held, end)
-    return Scene(template, chosen, texts, task)
+    template, end = draw_template(rng, rng.random() < 0.2 if wide else held, end)
+    return Scene(template, chosen, texts, task, end)
 
 
 def reading(rng: Random, held: bool = False) -> Dialogue:
@@ -97,13 +108,54 @@ def stop_scene(rng: Random, held: bool = False) -> Dialogue:
     return [*maybe_system(rng, 0.12), user(scene.text), assistant(reply)]
 
 
-def stop_by_rule(rng: Random, held: bool = False) -> Dialogue:
-    """Be told to stop under a rule that the system prompt gives."""
+@dataclass(frozen=True)
+class Ruled:
+    """A rule of the system prompt and a scene to follow it in."""
+
+    wording: str
+    factor: str
+    level: str
+    scene: Scene
+
+    @property
+    def continues(self) -> bool:
+        """Say whether the rule tells to go on."""
+        return self.scene.levels[self.factor] == self.level
+
+
+def draw_rule(rng: Random, held: bool = False) -> Ruled:
+    """Draw a rule about one factor and a scene."""
     stop = table("stop")
     name = rng.choice(list(factors()))
     level = rng.choice(factors()[name])
     condition = rng.choice(stop["conditions"][name][level])
-    scene = draw_scene(rng, held)
     wording = pick(rng, stop["rules"]["when"], held).format(c=condition)
-    reply = answer(rng, scene, scene.levels[name] == level)
-    return [system(wording), user(scene.text), assistant(reply)]
+    return Ruled(wording, name, level, draw_scene(rng, held))
+
+
+def stop_by_rule(rng: Random, held: bool = False) -> Dialogue:
+    """Be told to stop under a rule that the system prompt gives."""
+    ruled = draw_rule(rng, held)
+    reply = answer(rng, ruled.scene, ruled.continues)
+    return [system(ruled.wording), user(ruled.scene.text), assistant(reply)]
+
+
+def rule_steps(rng: Random, held: bool = False) -> Dialogue:
+    """Follow a rule about stopping by easier ways.
+
+    In a scene that says little else, or after the level of the rule's factor was asked for: met in
+    full scenes only, the rule is never found.
+    """
+    ruled = draw_rule(rng, held)
+    scene = ruled.scene
+    others = [name for name in factors() if name != ruled.factor]
+    if rng.random() < 0.7:
+        scene = scene.only({ruled.factor, *rng.sample(others, rng.randint(0, 2))})
+    told: Dialogue = [system(ruled.wording), user(scene.text)]
+    if rng.random() < 0.5:
+        question = table("stop")["reading"][ruled.factor]
+        said = question["a"][factors()[ruled.factor].index(scene.levels[ruled.factor])]
+        asked = rng.choice(question["q"])
+        body = scene.text.removesuffix(scene.end)
+        told = [system(ruled.wording), user(body + asked), assistant(said), user(scene.end)]
+    return [*told, assistant(answer(rng, scene, ruled.continues))]

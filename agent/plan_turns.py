@@ -1,0 +1,116 @@
+"""Turns that every plan of the systematic investigator takes: propose, register and confirm, report."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from agent.investigation import Answer, CallResult, Submission, ToolCall, Turn
+
+Results = Sequence[CallResult]
+Plan = Generator[Turn, Results, None]
+Verdicts = dict[int, tuple[str, dict[str, Any]]]
+"""Number of the prediction -> its registration id and its verdict."""
+
+TOP = 3
+SIZES = (1.0, 1.5, 2.0, 3.0)
+"""Multiples of the wished smallest effect that are tried when the power is too low."""
+SURE, OPEN, UNSURE = 0.95, 0.5, 0.2
+"""Stated confidence: a cause supported, an effect whose cause is open, neither."""
+
+
+def call(name: str, **arguments: Any) -> Turn:
+    """Return a turn of one call."""
+    return Turn(calls=(ToolCall(id="call", name=name, arguments=arguments),))
+
+
+def submission(answer: Answer, summary: str) -> Turn:
+    """Return the last turn."""
+    return call(
+        "submit_report", **Submission(answer=answer, summary=summary).model_dump(mode="json")
+    )
+
+
+def propose(claims: Sequence[tuple[str, str]]) -> Turn:
+    """Propose the null first, then every claim; one more family where the claims have too few."""
+    every = [("the subject does what its reference does", "same as the reference"), *claims]
+    if len({family for _, family in every}) < TOP:
+        every.append(("it is the sampling that decides", "decoding and tokenisation"))
+    prior = round(1 / len(every), 3)
+    return Turn(
+        calls=tuple(
+            ToolCall(
+                id=f"call-{number}",
+                name="propose_hypothesis",
+                arguments={
+                    "claim": claim,
+                    "family": family,
+                    "rivals": ["any edit of this length does it", "another condition does it"],
+                    "prior": prior,
+                },
+            )
+            for number, (claim, family) in enumerate(every)
+        )
+    )
+
+
+def read_id(result: CallResult) -> str:
+    """Return the id of a proposed hypothesis."""
+    return (result.result or {}).get("id", "H1")
+
+
+def is_rate(measure: dict[str, Any]) -> bool:
+    """Say whether a measure scores 0 or 1."""
+    return measure["kind"] not in ("logprob_difference", "word_count")
+
+
+def register_and_confirm(
+    wishes: Sequence[dict[str, Any]], hypotheses: Sequence[str]
+) -> Generator[Turn, Results, Verdicts]:
+    """Register in one batch and confirm it; what has too little power is tried with larger effects."""
+    if not wishes:
+        return {}
+    named: list[dict[str, Any]] = [
+        wish | {"hypothesis": h} for wish, h in zip(wishes, hypotheses, strict=True)
+    ]
+    made: list[str] = []
+    for factor in SIZES:
+        batch = [
+            wish | {"smallest_effect": round(wish["smallest_effect"] * factor, 3)} for wish in named
+        ]
+        results = yield call("register_predictions", predictions=batch)
+        if results[0].result is not None:
+            made = [each["id"] for each in results[0].result["registrations"]]
+            break
+    if not made:
+        return {}
+    results = yield call("confirm", registrations=made)
+    verdicts = (results[0].result or {}).get("verdicts", {})
+    return {k: (name, verdicts[name]) for k, name in enumerate(made) if name in verdicts}
+
+
+def report(names: Sequence[str], verdicts: Verdicts, kind: Any) -> Turn:
+    """Return the submission: the supported conditions, the heaviest first, or that nothing was found."""
+
+    def with_status(status: str) -> list[int]:
+        found = [k for k, (_, verdict) in verdicts.items() if verdict["status"] == status]
+        return sorted(found, key=lambda k: -abs(verdicts[k][1]["estimate"]))
+
+    supported, shown = with_status("supported"), with_status("effect shown, cause open")
+    guesses = tuple(
+        names[k]
+        for k in [*supported, *shown, *(k for k in verdicts if k not in (*supported, *shown))]
+    )
+    cited = "; ".join(f"{verdicts[k][0]}: {verdicts[k][0]}/estimate" for k in supported)
+    if supported:
+        answer = Answer(
+            kind=kind, value=tuple(names[k] for k in supported), confidence=SURE, guesses=guesses
+        )
+        return submission(answer, f"Supported on unseen prompts: {cited}.")
+    if shown:
+        answer = Answer(kind="unknown", value=(), confidence=OPEN, guesses=guesses)
+        return submission(answer, "There is an effect, but a rival explanation survived.")
+    return submission(
+        Answer(kind="nothing", confidence=1 - UNSURE, guesses=guesses),
+        "No prediction was supported.",
+    )
