@@ -135,9 +135,8 @@ def trend_test(prediction: Prediction, means: Means, seed: int) -> Test | None:
     if len(shared) < 2:
         return None
     width = max(doses) - min(doses)
-    slopes = [
-        width * stats.trend_slope(doses, [arm[cluster] for arm in arms]) for cluster in shared
-    ]
+    rows = [[arm[cluster] for arm in arms] for cluster in shared]
+    slopes = [width * stats.trend_slope(doses, row) for row in rows]
     alternative = "greater" if prediction.direction == "more" else "less"
     sign = 1 if prediction.direction == "more" else -1
     levels = [mean([arm[cluster] for cluster in shared]) or 0.0 for arm in arms]
@@ -148,7 +147,7 @@ def trend_test(prediction: Prediction, means: Means, seed: int) -> Test | None:
         statistic=f"trend/{stats.VERSIONS['trend']}",
         estimate=mean(slopes) or 0.0,
         interval=stats.mean_interval(slopes, CONFIDENCE),
-        p=stats.sign_flip_p(slopes, alternative, seed),
+        p=stats.trend_p(doses, rows, alternative, seed=seed),
         clusters=len(shared),
         checks=(
             Check(

@@ -16,6 +16,7 @@ from tools import statistics as stats
 from tools.measures import is_binary
 from tools.registry import Record
 from tools.scoring import cluster_means, mean
+from tools.sequential import holm
 
 Status = Literal["supported", "effect shown, cause open", "refuted", "inconclusive"]
 Rows = Sequence[dict[str, Any]]
@@ -114,14 +115,14 @@ def decide_batch(
     by one and a run that registers all at once have the same family-wise error.
     """
     first = [decide(*each) for each in zip(predictions, tables, shares, seeds, strict=True)]
-    order = sorted(range(len(first)), key=lambda k: (first[k].p is None, first[k].p or 0.0))
-    total, stopped = sum(shares), False
-    thresholds = list(shares)
-    for rank, k in enumerate(order):
-        step = total / (len(order) - rank)
-        p = first[k].p
-        stopped = stopped or p is None or p > step
-        thresholds[k] = min(shares[k], step) if stopped else step
+    p_values = [1.0 if verdict.p is None else verdict.p for verdict in first]
+    total = sum(shares)
+    order = sorted(range(len(first)), key=p_values.__getitem__)
+    steps = {k: total / (len(order) - rank) for rank, k in enumerate(order)}
+    thresholds = [
+        steps[k] if adjusted <= total else min(share, steps[k])
+        for k, (adjusted, share) in enumerate(zip(holm(p_values), shares, strict=True))
+    ]
     return [
         verdict if threshold == verdict.threshold else decide(prediction, table, threshold, seed)
         for verdict, prediction, table, threshold, seed in zip(
