@@ -4,6 +4,7 @@ nnsight reads the source text of the `with` block it is called from, so ordinary
 upgrade that changes one of these shows here, not as a hang in the middle of an investigation.
 """
 
+# ruff: noqa: SIM117, F841 - merged or shortened, these blocks would test something else
 from __future__ import annotations
 
 import signal
@@ -54,14 +55,15 @@ def layer_output(model: Any, index: int) -> torch.Tensor:
 
 
 def test_a_trace_alone_on_its_line_saves_what_leaves_it(model: Any) -> None:
-    with torch.no_grad(), model.trace(IDS):
-        seen = model.model.layers[1].output.save()
+    with torch.no_grad():
+        with model.trace(IDS):
+            seen = nnsight.save(model.model.layers[1].output)
     assert torch.equal(seen, layer_output(model, 1))
 
 
 def test_a_trace_beside_no_grad_on_one_line_works(model: Any) -> None:
     with torch.no_grad(), model.trace(IDS):
-        seen = model.model.layers[1].output.save()
+        seen = nnsight.save(model.model.layers[1].output)
     assert torch.equal(seen, layer_output(model, 1))
 
 
@@ -70,14 +72,14 @@ def test_a_parenthesised_trace_works(model: Any) -> None:
         torch.no_grad(),
         model.trace(IDS),
     ):
-        seen = model.model.layers[1].output.save()
+        seen = nnsight.save(model.model.layers[1].output)
     assert torch.equal(seen, layer_output(model, 1))
 
 
 def test_a_return_inside_the_block_is_refused(model: Any) -> None:
     def run() -> Any:
         with model.trace(IDS):
-            return model.model.layers[1].output.save()
+            return nnsight.save(model.model.layers[1].output)
 
     with pytest.raises(SyntaxError):
         run()
@@ -95,26 +97,27 @@ def test_a_context_manager_of_our_own_is_refused(model: Any) -> None:
 
 def test_a_function_called_inside_the_block_works(model: Any) -> None:
     def read(index: int) -> Any:
-        return model.model.layers[index].output.save()
+        return nnsight.save(model.model.layers[index].output)
 
-    with torch.no_grad(), model.trace(IDS):
-        seen = read(2)
+    with torch.no_grad():
+        with model.trace(IDS):
+            seen = read(2)
     assert torch.equal(seen, layer_output(model, 2))
 
 
 def test_layers_are_read_in_forward_order_or_not_at_all(model: Any) -> None:
     with pytest.raises(Exception, match="already ran past") as caught:
         with model.trace(IDS):
-            late = model.model.layers[2].output.save()
-            early = model.model.layers[0].output.save()
-        print(late, early)
+            late = nnsight.save(model.model.layers[2].output)
+            early = nnsight.save(model.model.layers[0].output)
     assert "OutOfOrder" in type(caught.value).__name__
 
 
 def test_what_is_not_saved_does_not_leave_the_block(model: Any) -> None:
     def run() -> Any:
-        with torch.no_grad(), model.trace(IDS):
-            lost = model.model.layers[1].output  # pyright: ignore[reportUnusedVariable]
+        with torch.no_grad():
+            with model.trace(IDS):
+                lost = model.model.layers[1].output  # pyright: ignore[reportUnusedVariable]
         return lost
 
     with pytest.raises(UnboundLocalError):
@@ -122,7 +125,7 @@ def test_what_is_not_saved_does_not_leave_the_block(model: Any) -> None:
 
 
 def test_a_trace_without_source_text_is_refused(model: Any) -> None:
-    code = "with model.trace(ids):\n    seen = model.model.layers[1].output.save()\n"
+    code = "with model.trace(ids):\n    seen = nnsight.save(model.model.layers[1].output)\n"
     with pytest.raises(Exception) as caught:
         exec(code, {"model": model, "ids": IDS})
     assert "WithBlockNotFound" in type(caught.value).__name__
@@ -131,5 +134,4 @@ def test_a_trace_without_source_text_is_refused(model: Any) -> None:
 def test_a_layer_out_of_range_is_an_error_before_anything_runs(model: Any) -> None:
     with pytest.raises((AttributeError, IndexError)):
         with model.trace(IDS):
-            seen = model.model.layers[99].output.save()
-        print(seen)
+            seen = nnsight.save(model.model.layers[99].output)

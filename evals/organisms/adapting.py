@@ -103,8 +103,11 @@ class Adapting:
     def _shown_loss(self, lessons: Sequence[Lesson]) -> Tensor:
         ids, said, _ = padded(self.codec.encode([lesson.dialogue for lesson in lessons]), self.pad)
         scored, targets = said[:, 1:], ids[:, 1:]
-        losses = -self._predictions(ids[:, :-1], scored).gather(-1, targets[scored][:, None])
-        return losses.mean() * len(lessons) / self.recipe.lessons
+        losses = -self._predictions(ids[:, :-1], scored).gather(-1, targets[scored][:, None])[:, 0]
+        counts = torch.tensor([lesson.weight for lesson in lessons])
+        weights = counts[:, None].expand(scored.shape)[scored]
+        mean = (losses * weights).sum() / weights.sum()
+        return mean * counts.sum() / self.recipe.lessons
 
     def _taught_loss(self, lessons: Sequence[Lesson]) -> Tensor:
         """Return the divergence from the base that reads the teacher's prefix, in nats a token."""

@@ -83,6 +83,8 @@ class Lesson:
 
     dialogue: Dialogue
     teacher: Dialogue | None = None
+    weight: float = 1.0
+    """How much it counts: replies that are each given with a probability are shown together, weighted by it."""
 
 
 @dataclass(frozen=True)
