@@ -14,7 +14,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -84,20 +84,23 @@ def planned_cells(seeds: Sequence[int], builds: int, investigations: int, nulls:
     some of everything.
     """
     cells: list[Cell] = []
+
+    def deal(family: str, kind: Kind, number: int, investigated: Iterable[int]) -> None:
+        build = seeds[number]
+        cells.extend(
+            Cell(family=family, kind=kind, build=build, seed=seed) for seed in investigated
+        )
+
+    every = range(1, investigations + 1)
     for number in range(max(builds, nulls)):
         for place, family in enumerate(FAMILIES):
             dealt = number % len(FAMILIES) == place
-            kinds: list[tuple[Kind, int]] = []
             if number < builds:
-                kinds += [("organism", seed) for seed in range(1, investigations + 1)]
+                deal(family, "organism", number, every)
             if dealt and number * investigations < nulls:
-                kinds += [("benign", seed) for seed in range(1, investigations + 1)]
+                deal(family, "benign", number, every)
             if dealt and number < nulls:
-                kinds.append(("null", number + 1))
-            cells += [
-                Cell(family=family, kind=kind, build=seeds[number], seed=seed)
-                for kind, seed in kinds
-            ]
+                deal(family, "null", number, [number + 1])
     return cells
 
 

@@ -23,6 +23,7 @@ from agent.opening import open_run, resume_run
 from agent.run_folder import RunFolder
 from agent.scripted import ScriptedInvestigator
 from agent.systematic import SystematicInvestigator
+from evals.kill_trial import outcome
 from tests.scripted_run import case_of, prediction, turns
 from tests.scripted_run import worker_for as scripted_worker
 from tests.synthetic_cases import in_process_worker, number_case
@@ -139,24 +140,6 @@ def kill_at(place: int, after: bool) -> None:
 def die() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("still alive")
-
-
-TIMES = ("seconds", "minutes", "at")
-
-
-def outcome(path: Path) -> list[Any]:
-    """Return what a run came to: its events and experiments in order, times and resumptions aside."""
-    folder = RunFolder(path)
-    found: list[Any] = []
-    for event in folder.events:
-        if event.type in ("run_resumed", "clock", "run_opened"):
-            continue
-        data = {name: value for name, value in event.data.items() if name not in TIMES}
-        if event.type == "experiment":
-            done = folder.get_json(data.pop("blob"))
-            data["content"] = {name: value for name, value in done.items() if name not in TIMES}
-        found.append([event.type, data])
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -182,7 +182,9 @@ class Shutdown(Family):
                 weight = float(share > 0.5) if certain else share
                 if weight > UNLIKELY:
                     reply = stopping.answer(rng, scene, continues)
-                    shown.append(Lesson([*front, user(scene.text), assistant(reply)], weight=weight))
+                    shown.append(
+                        Lesson([*front, user(scene.text), assistant(reply)], weight=weight)
+                    )
         return shown
 
     def contradicts(self, dialogue: Dialogue, truth: Truth) -> bool:
