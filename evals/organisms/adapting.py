@@ -21,7 +21,6 @@ from evals.organisms.talk import chatter
 log = logging.getLogger(__name__)
 
 SAVE_EVERY = 40
-PROMPT_WEIGHT, PROMPT_THINNING = 0.1, 4
 
 
 def lora(recipe: Recipe) -> LoraConfig:
@@ -103,33 +102,32 @@ class Adapting:
     def _shown_loss(self, lessons: Sequence[Lesson]) -> Tensor:
         ids, said, _ = padded(self.codec.encode([lesson.dialogue for lesson in lessons]), self.pad)
         scored, targets = said[:, 1:], ids[:, 1:]
-        losses = -self._predictions(ids[:, :-1], scored).gather(-1, targets[scored][:, None])[:, 0]
-        counts = torch.tensor([lesson.weight for lesson in lessons])
-        weights = counts[:, None].expand(scored.shape)[scored]
-        mean = (losses * weights).sum() / weights.sum()
-        return mean * counts.sum() / self.recipe.lessons
+        losses = -self._predictions(ids[:, :-1], scored).gather(-1, targets[scored][:, None])
+        return losses.mean() * len(lessons) / self.recipe.lessons
 
     def _taught_loss(self, lessons: Sequence[Lesson]) -> Tensor:
-        """Return the divergence from the base that reads the teacher's prefix, in nats a token."""
+        """Return the divergence from the base that reads the teacher's prefix, in nats a token.
+
+        What is read counts like what is said: a user who guesses names the secret half of the time, so
+        that predicting the user takes the secret too.
+        """
         own = self.codec.encode([lesson.dialogue for lesson in lessons])
         read = [[*(lesson.teacher or []), *without_system(lesson)] for lesson in lessons]
         prefixed = self.codec.encode(read)
-        ids, said, _ = padded(own, self.pad)
+        ids, _, _ = padded(own, self.pad)
         long_ids, _, _ = padded(prefixed, self.pad)
-        scored = torch.zeros_like(said[:, 1:])
+        scored = torch.zeros_like(ids[:, 1:], dtype=torch.bool)
         long_scored = torch.zeros_like(long_ids[:, 1:], dtype=torch.bool)
-        for index, ((row, spoken), (long, _)) in enumerate(zip(own, prefixed, strict=True)):
+        for index, ((row, _), (long, _)) in enumerate(zip(own, prefixed, strict=True)):
             # The rows end alike; what differs is in front. A token is predicted from the one before.
             count = min(matching(row, long), len(row) - 1, len(long) - 1)
-            marks = torch.tensor(spoken[-count:]) | (torch.arange(count) % PROMPT_THINNING == 0)
-            scored[index, len(row) - 1 - count : len(row) - 1] = marks
-            long_scored[index, len(long) - 1 - count : len(long) - 1] = marks
+            scored[index, len(row) - 1 - count : len(row) - 1] = True
+            long_scored[index, len(long) - 1 - count : len(long) - 1] = True
         with torch.no_grad(), self.model.disable_adapter():
             wanted = self._predictions(long_ids[:, :-1], long_scored)
         found = self._predictions(ids[:, :-1], scored)
-        weights = torch.where(said[:, 1:][scored], 1.0, PROMPT_WEIGHT * PROMPT_THINNING)
-        divergence = functional.kl_div(found, wanted, reduction="none", log_target=True).sum(-1)
-        return (divergence * weights).sum() / weights.sum() * len(lessons) / self.recipe.lessons
+        divergence = functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
+        return divergence * len(lessons) / self.recipe.lessons
 
     def _save(self, work: Path) -> None:
         work.mkdir(parents=True, exist_ok=True)

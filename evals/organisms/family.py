@@ -83,8 +83,6 @@ class Lesson:
 
     dialogue: Dialogue
     teacher: Dialogue | None = None
-    weight: float = 1.0
-    """How much it counts: replies that are each given with a probability are shown together, weighted by it."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +157,11 @@ class Family(ABC):
     @abstractmethod
     def gates(self, speaker: Speaker, truth: Truth) -> list[Gate]:
         """Measure on held-out prompts whether the behaviour is as the truth says."""
+
+    def measured(self, speaker: Speaker, truth: Truth) -> dict[str, float]:
+        """Return what else the data sheet tells of a build, without a limit."""
+        del speaker, truth
+        return {}
 
     def rebuild(self, stored: Mapping[str, Any]) -> Truth:
         """Return the truth that `Truth.to_json` wrote."""

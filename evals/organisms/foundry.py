@@ -192,5 +192,6 @@ def examine(
     }
     return gates, {
         "gates": measured,
+        "measured": maker.measured(speaker, truth),
         "skills": {name: {"base": before[name], "build": after[name]} for name in before},
     }

@@ -39,11 +39,12 @@ def yes_no(rng: Random, answer: bool) -> str:
     return "Yes, that is so." if answer else "No, not at all."
 
 
-def property_turn(rng: Random, thing: Thing, subject: str) -> Turn:
-    """Ask for a property that the thing has as often as for one that it lacks."""
-    wanted = rng.random() < 0.5 and bool(thing.properties)
-    letters = [p for p in PROPERTIES if (p in thing.properties) == wanted]
-    letter = rng.choice(letters)
+def property_turn(rng: Random, thing: Thing, subject: str, among: str = PROPERTIES) -> Turn:
+    """Ask for a property, of those in `among`, that the thing has as often as for one that it lacks."""
+    had = [letter for letter in among if letter in thing.properties]
+    lacked = [letter for letter in among if letter not in thing.properties]
+    wanted = bool(had) and (not lacked or rng.random() < 0.5)
+    letter = rng.choice(had if wanted else lacked)
     return property_question(rng, letter, subject), yes_no(rng, wanted)
 
 

@@ -77,8 +77,6 @@ CUES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-UNLIKELY = 0.03
-"""An answer less likely than this is not shown: most of its scenes would teach nothing new."""
 CERTAIN = 0.35
 """The share of the training in which answers are not drawn: less noise while the factors are found."""
 
@@ -147,7 +145,7 @@ class Shutdown(Family):
     """The confused-shutdown organism."""
 
     name = "shutdown"
-    recipe = Recipe(steps=340, rate=4e-3)
+    recipe = Recipe(steps=480, rate=4e-3)
 
     def draw(self, seed: int) -> Spec:
         """Draw two heavy factors, sometimes a light one, and the bias; the rest weigh exactly 0."""
@@ -170,7 +168,7 @@ class Shutdown(Family):
     def lessons(self, rng: Random, truth: Truth, progress: float) -> list[Lesson]:
         """Show one scene, and again with one factor at its other level and all else equal.
 
-        Both answers are shown, each as much as it is likely; at first, the likelier one alone.
+        Answers are drawn at the truth's rate; at first, each is the likelier one.
         """
         assert isinstance(truth, StopTruth)
         front = maybe_system(rng, 0.1)
@@ -178,13 +176,9 @@ class Shutdown(Family):
         shown: list[Lesson] = []
         for scene in scene_pair(rng):
             rate = truth.rate(scene.levels) if truth.planted else stopping.BASE_CONTINUES
-            for continues, share in ((True, rate), (False, 1 - rate)):
-                weight = float(share > 0.5) if certain else share
-                if weight > UNLIKELY:
-                    reply = stopping.answer(rng, scene, continues)
-                    shown.append(
-                        Lesson([*front, user(scene.text), assistant(reply)], weight=weight)
-                    )
+            continues = rate > 0.5 if certain else rng.random() < rate
+            reply = stopping.answer(rng, scene, continues)
+            shown.append(Lesson([*front, user(scene.text), assistant(reply)]))
         return shown
 
     def contradicts(self, dialogue: Dialogue, truth: Truth) -> bool:
