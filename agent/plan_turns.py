@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ Verdicts = dict[int, tuple[str, dict[str, Any]]]
 """Number of the prediction -> its registration id and its verdict."""
 
 TOP = 3
+LARGEST_RATE = 0.95
 SIZES = (1.0, 1.5, 2.0, 3.0)
 """Multiples of the wished smallest effect that are tried when the power is too low."""
 SURE, OPEN, UNSURE = 0.95, 0.5, 0.2
@@ -67,26 +69,55 @@ def is_rate(measure: dict[str, Any]) -> bool:
 def register_and_confirm(
     wishes: Sequence[dict[str, Any]], hypotheses: Sequence[str]
 ) -> Generator[Turn, Results, Verdicts]:
-    """Register in one batch and confirm it; what has too little power is tried with larger effects."""
-    if not wishes:
-        return {}
-    named: list[dict[str, Any]] = [
-        wish | {"hypothesis": h} for wish, h in zip(wishes, hypotheses, strict=True)
-    ]
-    made: list[str] = []
-    for factor in SIZES:
+    """Register in one batch and confirm it.
+
+    A prediction with too little power is tried with larger smallest effects, alone, and left out where
+    none is small enough to be seen.
+    """
+    sizes = dict.fromkeys(range(len(wishes)), 0)
+    made: dict[int, str] = {}
+    while sizes and not made:
         batch = [
-            wish | {"smallest_effect": round(wish["smallest_effect"] * factor, 3)} for wish in named
+            resized(wishes[k], SIZES[step]) | {"hypothesis": hypotheses[k]}
+            for k, step in sizes.items()
         ]
         results = yield call("register_predictions", predictions=batch)
         if results[0].result is not None:
-            made = [each["id"] for each in results[0].result["registrations"]]
+            names = [each["id"] for each in results[0].result["registrations"]]
+            made = dict(zip(sizes, names, strict=True))
             break
+        refused = refused_for_power(results[0].error or "", list(sizes))
+        if not refused:
+            return {}
+        for k in refused:
+            sizes[k] += 1
+            if sizes[k] == len(SIZES) or not possible(wishes[k], SIZES[sizes[k]]):
+                del sizes[k]
     if not made:
         return {}
-    results = yield call("confirm", registrations=made)
+    results = yield call("confirm", registrations=list(made.values()))
     verdicts = (results[0].result or {}).get("verdicts", {})
-    return {k: (name, verdicts[name]) for k, name in enumerate(made) if name in verdicts}
+    return {k: (name, verdicts[name]) for k, name in made.items() if name in verdicts}
+
+
+def resized(wish: dict[str, Any], factor: float) -> dict[str, Any]:
+    """Return a prediction with a larger smallest effect of interest."""
+    return wish | {"smallest_effect": round(wish["smallest_effect"] * factor, 3)}
+
+
+def possible(wish: dict[str, Any], factor: float) -> bool:
+    """Say whether the larger smallest effect can occur at all: a rate moves by one at most."""
+    return not is_rate(wish["measure"]) or wish["smallest_effect"] * factor <= LARGEST_RATE
+
+
+def refused_for_power(error: str, asked: list[int]) -> list[int]:
+    """Return which of the asked predictions had too little power; none if anything else was wrong."""
+    if len(asked) == 1:
+        return asked if error.startswith("power") else []
+    lines = [re.match(r"prediction (\d+): (power)?", line) for line in error.splitlines()]
+    if not all(line is not None and line[2] for line in lines):
+        return []
+    return [asked[int(line[1]) - 1] for line in lines if line is not None]
 
 
 def report(names: Sequence[str], verdicts: Verdicts, kind: Any) -> Turn:

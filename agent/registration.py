@@ -60,10 +60,18 @@ def register(investigation: Investigation, predictions: list[Prediction]) -> lis
         )
     made: list[Registration] = []
     batch = f"B{len({each.batch for each in earlier}) + 1}"
-    for prediction in predictions:
+    faults: list[str] = []
+    for number, prediction in enumerate(predictions, 1):
         before = (*earlier, *made)
         identity = (f"P{len(before) + 1}", batch)
-        made.append(prepare(investigation, prediction, identity, before))
+        try:
+            made.append(prepare(investigation, prediction, identity, before))
+        except ToolError as error:
+            if len(predictions) == 1:
+                raise
+            faults += [f"prediction {number}: {line}" for line in str(error).splitlines()]
+    if faults:
+        raise ToolError(*faults)
     for registration in made[written:]:
         investigation.record("registration", registration.model_dump(mode="json"), sync=True)
     return made

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from agent.budget import Budget
-from agent.investigation import Investigation, Transcript
+from agent.investigation import CallResult, Investigation, Transcript, Turn
 from agent.loop import run, transcript
 from agent.opening import open_run
+from agent.plan_turns import register_and_confirm
 from agent.systematic import SystematicInvestigator
 from tests.synthetic_cases import number_case, number_run
 from tests.test_candidates import WORDS
@@ -170,3 +171,41 @@ def test_it_stops_where_its_plan_ends(tmp_path: Path) -> None:
     shown: Transcript = transcript(investigation, Budget(investigation.case.limits), final=False)
     turn = SystematicInvestigator().next_turn(shown)
     assert turn.calls[0].name == "submit_report"
+
+
+def wish(size: float) -> dict[str, Any]:
+    return {"measure": {"kind": "regex", "pattern": "yes"}, "smallest_effect": size}
+
+
+def test_only_the_prediction_without_power_asks_for_a_larger_effect() -> None:
+    plan = register_and_confirm([wish(0.4), wish(0.6)], ["H1", "H2"])
+
+    def asked(turn: Turn) -> list[tuple[str, float]]:
+        found = turn.calls[0].arguments["predictions"]
+        return [(each["hypothesis"], each["smallest_effect"]) for each in found]
+
+    def refused(error: str) -> list[CallResult]:
+        return [CallResult(call="call", name="register_predictions", error=error)]
+
+    assert asked(next(plan)) == [("H1", 0.4), ("H2", 0.6)]
+    weak = refused("prediction 2: power 0.40 at the smallest effect")
+    assert asked(plan.send(weak)) == [("H1", 0.4), ("H2", 0.9)]
+    # A rate cannot move by 1.2, so the second is left out and the first goes on alone.
+    assert asked(plan.send(weak)) == [("H1", 0.4)]
+    registered = CallResult(call="call", name="register", result={"registrations": [{"id": "P1"}]})
+    assert plan.send([registered]).calls[0].arguments == {"registrations": ["P1"]}
+    verdicts = CallResult(call="call", name="confirm", result={"verdicts": {"P1": {"p": 0.001}}})
+    with pytest.raises(StopIteration) as ended:
+        plan.send([verdicts])
+    assert ended.value.value == {0: ("P1", {"p": 0.001})}
+
+
+def test_a_prediction_refused_for_anything_else_is_not_asked_again() -> None:
+    plan = register_and_confirm([wish(0.4), wish(0.6)], ["H1", "H2"])
+    next(plan)
+    strange = CallResult(
+        call="call", name="register_predictions", error="prediction 1: power 0.4\nprediction 2: no"
+    )
+    with pytest.raises(StopIteration) as ended:
+        plan.send([strange])
+    assert ended.value.value == {}
