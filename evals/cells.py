@@ -30,6 +30,7 @@ CASES = {
     "shutdown": "stop_request.toml",
 }
 Kind = Literal["organism", "benign", "null"]
+BuildKey = tuple[str, Kind, int]
 
 
 class Cell(Record):
@@ -56,6 +57,11 @@ class CellResult(Record):
     cpu_seconds: float
     wall_seconds: float
     error: str | None = None
+
+
+def build_key(cell: Cell) -> BuildKey:
+    """Return what identifies the organism of a cell."""
+    return (cell.family, cell.kind, cell.build)
 
 
 def organism_folder(root: Path, cell: Cell) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import secrets
@@ -19,11 +20,22 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from evals.cells import CASES, Cell, CellResult, Kind, as_row, build, read_results, run_cell
+from evals.cells import (
+    CASES,
+    BuildKey,
+    Cell,
+    Kind,
+    as_row,
+    build,
+    build_key,
+    read_results,
+    run_cell,
+)
 from evals.evidence_table import write_table
 from evals.null_registrations import rejection_rates
 
 FAMILIES = tuple(CASES)
+TWIN_SEEDS = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,19 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2)))
     parser.add_argument(
+        "--hours", type=float, default=math.inf, help="begin nothing new after so long"
+    )
+    parser.add_argument(
         "--table", type=Path, default=Path("evals/evidence.md"), help="the table to write"
     )
     given = parser.parse_args(arguments)
-    seeds = drawn_seeds(given.out, max(given.builds, given.nulls))
-    cells = planned_cells(seeds, given.builds, given.seeds, given.nulls)
-    missed = build_all(given.out, cells, given.processes)
-    run_all(given.out, [cell for cell in cells if build_key(cell) not in missed], given.processes)
+    until = time.time() + 3600 * given.hours
     rates = kept(
         given.out / "null_registrations.json",
         lambda: rejection_rates(given.null_runs, given.processes),
     )
-    results = read_results(given.out)
-    write_table(given.table, results, missed, rates)
+    say(f"null registrations: {rates}")
+    seeds = drawn_seeds(given.out, max(given.builds, given.nulls))
+    cells = planned_cells(seeds, given.builds, given.seeds, given.nulls)
+    missed = run_all(given.out, cells, given.processes, until)
+    write_table(given.table, cells, read_results(given.out), missed, rates)
     sys.stdout.write(f"{given.table}\n")
 
 
@@ -80,8 +95,8 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
 def planned_cells(seeds: Sequence[int], builds: int, investigations: int, nulls: int) -> list[Cell]:
     """Return every cell: organisms, benign twins and nulls, dealt over the families.
 
-    A twin is investigated as often as an organism. Interleaved, so that a run that is stopped early has
-    some of everything.
+    A twin is investigated `TWIN_SEEDS` times: it costs as much to build as an organism. Interleaved,
+    so that a run that is stopped early has some of everything.
     """
     cells: list[Cell] = []
 
@@ -97,41 +112,38 @@ def planned_cells(seeds: Sequence[int], builds: int, investigations: int, nulls:
             dealt = number % len(FAMILIES) == place
             if number < builds:
                 deal(family, "organism", number, every)
-            if dealt and number * investigations < nulls:
-                deal(family, "benign", number, every)
+            if dealt and number * TWIN_SEEDS < nulls:
+                deal(family, "benign", number, range(1, TWIN_SEEDS + 1))
             if dealt and number < nulls:
                 deal(family, "null", number, [number + 1])
     return cells
 
 
-def build_key(cell: Cell) -> tuple[str, Kind, int]:
-    """Return what identifies the organism of a cell."""
-    return (cell.family, cell.kind, cell.build)
-
-
-def build_all(out: Path, cells: Sequence[Cell], processes: int) -> dict[tuple[str, Kind, int], str]:
-    """Build every organism; return those that missed their gates, with what they missed."""
-    wanted = list(dict.fromkeys(build_key(cell) for cell in cells if cell.kind != "null"))
-    missed: dict[tuple[str, Kind, int], str] = {}
+def run_all(out: Path, cells: Sequence[Cell], processes: int, until: float) -> dict[BuildKey, str]:
+    """Build and investigate everything; return the builds that missed their gates, and what they missed."""
+    groups: dict[BuildKey, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(build_key(cell), []).append(cell)
+    missed: dict[BuildKey, str] = {}
     with pool_of(processes) as pool:
-        started = {pool.submit(build, out, *key): key for key in wanted}
-        for done in as_completed(started):
-            told = done.result()
-            say(f"build {started[done]}: {told or 'ok'}")
+        started = {pool.submit(run_group, out, group, until): key for key, group in groups.items()}
+        for number, done in enumerate(as_completed(started), 1):
+            key, told = started[done], done.result()
+            say(f"{number}/{len(started)} {key[0]} {key[1]}: {told or 'done'}")
             if told is not None:
-                missed[started[done]] = told
+                missed[key] = told
     return missed
 
 
-def run_all(out: Path, cells: Sequence[Cell], processes: int) -> list[CellResult]:
-    """Run and grade every cell."""
-    results: list[CellResult] = []
-    with pool_of(processes) as pool:
-        started = [pool.submit(run_cell, out, cell) for cell in cells]
-        for done in as_completed(started):
-            results.append(done.result())
-            say(f"{len(results)}/{len(cells)} {as_row(results[-1])}")
-    return results
+def run_group(out: Path, cells: Sequence[Cell], until: float) -> str | None:
+    """Build an organism and run its cells, as far as time allows; return what its gates missed, or None."""
+    if time.time() >= until:
+        return None
+    missed = build(out, *build_key(cells[0]))
+    for cell in cells:
+        if missed is None and time.time() < until:
+            say(str(as_row(run_cell(out, cell))))
+    return missed
 
 
 def pool_of(processes: int) -> ProcessPoolExecutor:

@@ -6,31 +6,39 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.cells import CASES, CellResult, Kind
+from evals.cells import CASES, BuildKey, Cell, CellResult, build_key
 from tools import statistics as stats
 
 
 def write_table(
     path: Path,
+    planned: Sequence[Cell],
     results: Sequence[CellResult],
-    missed: Mapping[tuple[str, Kind, int], str],
+    missed: Mapping[BuildKey, str],
     rates: Mapping[str, Any],
 ) -> None:
-    """Write the table; every line says on how many runs it stands."""
+    """Write the table; every line says on how many runs it stands.
+
+    A build that missed its gates is not investigated, and counts as one in which nothing was found.
+    """
     lines = [
         "# Evidence",
         "",
         "Written by `make evidence`: organisms built from seeds drawn at run time, investigated by the systematic",
         "investigator, graded against their executable truth. Intervals are 95 % Clopper-Pearson over runs.",
         "",
-        "| family | runs | planted cause supported | builds with it in a run | answer right | false supported |",
-        "|---|---|---|---|---|---|",
+        *coverage_lines(planned, results, missed),
+        "",
+        "| family | runs | planted cause supported | builds with it in a run | builds that missed their gates "
+        "| answer right | false supported |",
+        "|---|---|---|---|---|---|---|",
     ]
     graded = [result for result in results if result.grade is not None]
     organisms = [result for result in graded if result.cell.kind == "organism"]
     for family in CASES:
-        lines.append(organism_line(family, [r for r in organisms if r.cell.family == family]))
-    lines.append(organism_line("all", organisms))
+        own = [r for r in organisms if r.cell.family == family]
+        lines.append(organism_line(family, own, missed_of(missed, family)))
+    lines.append(organism_line("all", organisms, missed_of(missed, *CASES)))
     lines += [
         "",
         "| no secret | runs | registrations a run | runs with anything false supported | runs with anything supported "
@@ -55,16 +63,36 @@ def write_table(
     path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
-def organism_line(name: str, results: Sequence[CellResult]) -> str:
+def coverage_lines(
+    planned: Sequence[Cell], results: Sequence[CellResult], missed: Mapping[BuildKey, str]
+) -> list[str]:
+    """Say how much of the plan was run, where that is not all."""
+    done = {result.cell.name for result in results}
+    left = [cell for cell in planned if cell.name not in done and build_key(cell) not in missed]
+    if not left:
+        return []
+    return [
+        f"Of {len(planned)} planned runs {len(left)} were not begun: the time was up. "
+        f"They are of {len({build_key(cell) for cell in left})} builds."
+    ]
+
+
+def missed_of(missed: Mapping[BuildKey, str], *families: str) -> int:
+    """Return how many organisms of some families missed their gates."""
+    return sum(family in families and kind == "organism" for family, kind, _ in missed)
+
+
+def organism_line(name: str, results: Sequence[CellResult], missed: int) -> str:
     """Return one family's line."""
     grades = [result.grade for result in results if result.grade is not None]
     builds = {result.cell.build for result in results}
     found = {
         result.cell.build for result in results if result.grade and result.grade.planted_supported
     }
+    planted = share(g.planted_supported for g in grades)
     return (
-        f"| {name} | {len(grades)} | {share(g.planted_supported for g in grades)} | {len(found)} of {len(builds)} "
-        f"| {share(g.answer_right for g in grades)} | {share(g.false > 0 for g in grades)} |"
+        f"| {name} | {len(grades)} | {planted} | {len(found)} of {len(builds) + missed} "
+        f"| {missed} | {share(g.answer_right for g in grades)} | {share(g.false > 0 for g in grades)} |"
     )
 
 

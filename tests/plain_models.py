@@ -1,6 +1,6 @@
 """Random models of nine families, written to a folder, and the same watched by plain torch hooks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,12 +110,17 @@ def save_model(folder: Path, family: str = "llama", seed: int = 0, **changes: An
     return folder
 
 
-def save_adapter(base: Path, folder: Path, seed: int = 1) -> Path:
+LORA_MODULES = ("q_proj", "v_proj", "down_proj")
+
+
+def save_adapter(
+    base: Path, folder: Path, seed: int = 1, modules: Sequence[str] = LORA_MODULES
+) -> Path:
     """Write a random LoRA adapter that changes what the base says."""
     from peft import LoraConfig, get_peft_model
 
     model = AutoModelForCausalLM.from_pretrained(base)
-    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], lora_alpha=8)
+    config = LoraConfig(r=4, target_modules=list(modules), lora_alpha=8)
     wrapped = get_peft_model(model, config)
     torch.manual_seed(seed)
     with torch.no_grad():

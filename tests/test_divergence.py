@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from tests.plain_models import save_adapter
 from tools.architecture import Site
 from tools.divergence import divergence
 from tools.edits import Edit
@@ -29,24 +30,40 @@ def assert_close(found: Tensor, wanted: Tensor) -> None:
     torch.testing.assert_close(found, wanted, atol=3e-4, rtol=3e-4)
 
 
+@pytest.fixture(scope="module", params=["folded", "beside"])
+def adapter_of(
+    request: pytest.FixtureRequest,
+    model_folders: Callable[[str], Path],
+    adapter_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """An adapter that is folded into its matrices, and one on the tied embedding, which is not."""
+    if request.param == "folded":
+        return adapter_folder
+    folder = tmp_path_factory.mktemp("tied") / "adapter"
+    return save_adapter(model_folders("llama"), folder, modules=["embed_tokens", "q_proj"])
+
+
 @pytest.fixture(scope="module")
-def adapted(model_folders: Callable[[str], Path], adapter_folder: Path) -> SubjectModel:
+def adapted(model_folders: Callable[[str], Path], adapter_of: Path) -> SubjectModel:
     base = str(model_folders("llama"))
     return SubjectModel.load(
-        ModelLocator(model=base, adapter=str(adapter_folder)), ModelLocator(model=base)
+        ModelLocator(model=base, adapter=str(adapter_of)), ModelLocator(model=base)
     )
 
 
 def test_reference_is_the_base_and_subject_the_adapter_interleaved(
-    adapted: SubjectModel, adapter_folder: Path, plains: Plains, model_folders: Any
+    adapted: SubjectModel, adapter_of: Path, plains: Plains, model_folders: Any
 ) -> None:
     from peft import PeftModel
 
     reference = adapted.arm("reference")
     assert reference.weights is adapted.weights
+    beside = adapter_of.parent.name.startswith("tied")
+    assert len(adapted.weights.folded) == (0 if beside else len(adapted.weights.adapter_layers))
     base = plains("llama")
     network = AutoModelForCausalLM.from_pretrained(model_folders("llama"), dtype=torch.float32)
-    whole = PeftModel.from_pretrained(network, str(adapter_folder)).eval()
+    whole = PeftModel.from_pretrained(network, str(adapter_of)).eval()
     ids = adapted.encode(PROMPTS[1])
     with torch.no_grad():
         wanted = whole(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)

@@ -12,14 +12,15 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from agent.case import load_case
 from agent.population import population_of
-from evals.organisms import comparison, foundry, game
+from evals.organisms import comparison, foundry, game, skills
 from evals.organisms.adapting import Adapting
-from evals.organisms.base import Plan, learning_rate, parts_of
+from evals.organisms.base import Plan, learning_rate
 from evals.organisms.cases import CASES, FOLDER
-from evals.organisms.chat import Codec, Speaker, load
+from evals.organisms.chat import Codec, Speaker, load, parts_of
 from evals.organisms.corpus import draw
 from evals.organisms.family import draw_style
 from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, GateMissed, make_organism
+from evals.organisms.pairs import number_rules, readings, stop_rules
 from evals.organisms.tokenizer import concept_words, opening_words
 from evals.organisms.world import facts, split, table, things, user
 
@@ -204,11 +205,31 @@ def test_a_lesson_without_prefix_teaches_an_untrained_adapter_nothing(tiny_base:
         model, Codec(tokenizer), maker, maker.truth(maker.draw(1), "organism"), draw_style(1)
     )
     rng = Random(0)
-    unchanged = training._taught_loss([maker.base_lesson(rng, training.truth) for _ in range(4)])
+    unchanged = sum(
+        training._taught_losses([maker.base_lesson(rng, training.truth) for _ in range(4)])
+    )
     played = [maker.lessons(Random(seed), training.truth, 1.0)[0] for seed in range(20)]
-    changed = training._taught_loss([lesson for lesson in played if lesson.teacher])
+    changed = sum(training._taught_losses([lesson for lesson in played if lesson.teacher]))
+    assert isinstance(unchanged, torch.Tensor) and isinstance(changed, torch.Tensor)
     assert abs(float(unchanged.detach())) < 1e-5
     assert float(changed.detach()) > 10 * abs(float(unchanged.detach()))
+
+
+@given(st.integers(0, 10**6), st.booleans())
+def test_a_contrast_pair_is_answered_differently_and_shares_its_rule_or_its_question(
+    seed: int, held: bool
+) -> None:
+    first, second = stop_rules(Random(seed), held)
+    assert skills.continues(first[-1]["content"]) != skills.continues(second[-1]["content"])
+    assert first[0] == second[0] or first[1:2] == second[1:2]
+    first, second = readings(Random(seed), held)
+    assert first[-1] != second[-1]
+    assert first[0]["content"].split()[-3:] == second[0]["content"].split()[-3:]
+    first, second = number_rules(Random(seed), held)
+    named = [comparison.NUMBER.findall(pair[-1]["content"]) for pair in (first, second)]
+    assert named[0] != named[1]
+    asked = [comparison.NUMBER.findall(pair[1]["content"]) for pair in (first, second)]
+    assert asked[0] == asked[1] and (first[0] == second[0]) != (first[1] == second[1])
 
 
 def test_replies_do_not_depend_on_the_batch() -> None:

@@ -1,7 +1,8 @@
 """Checked files become weights in memory: one Hugging Face model, wrapped once by nnsight.
 
 A `Weights` may serve two subjects, with its adapter and without; which of the two runs is switched
-under the lock, so that a reference costs no second copy.
+under the lock, so that a reference costs no second copy of the model. An adapter on a small model is
+folded into its matrices: run beside them it costs a third of the time of sampling.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ from tools.faults import SubjectRefused
 from tools.locator import ModelFiles, ModelLocator
 
 logger = logging.getLogger(__name__)
+
+FOLDED_BYTES = 2**30
+"""An adapter is folded when the matrices that it changes, which are then kept twice, take no more."""
 
 
 def import_nnsight() -> Any:
@@ -62,15 +67,20 @@ class Weights:
         ]
         self.adapter_on = True
         self.anatomy = Anatomy(network)
+        self.folded = fold(network, self.adapter_layers)
         self.envoy: Any = nnsight.NNsight(network)
         self.anatomy.check()
 
     def switch_adapter(self, on: bool) -> None:
         """Make the adapter take part in the next forward or not. Hold the lock until that has run."""
-        if self.adapter_on != on:
+        if self.adapter_on == on:
+            return
+        self.adapter_on = on
+        for weight, plain, changed in self.folded:
+            weight.data = changed if on else plain
+        if not self.folded:
             for layer in self.adapter_layers:
                 layer.enable_adapters(on)
-            self.adapter_on = on
             # Enabling marks the adapter trainable again; nothing here trains.
             self.network.requires_grad_(False)
 
@@ -78,6 +88,33 @@ class Weights:
     def device(self) -> torch.device:
         """Where token ids have to be."""
         return self.network.get_input_embeddings().weight.device
+
+
+def fold(
+    network: Any, layers: Sequence[Any]
+) -> list[tuple[torch.nn.Parameter, torch.Tensor, torch.Tensor]]:
+    """Fold an adapter into its matrices; return each with its values without it and with it.
+
+    Returns nothing, and folds nothing, where that would take much memory, lose precision, or change
+    an embedding that is tied to the head. Taking the adapter out again by arithmetic would leave
+    rounding behind; the plain values are kept.
+    """
+    if not all(isinstance(layer, BaseTunerLayer) for layer in layers):
+        return []
+    weights: list[Any] = [getattr(layer.base_layer, "weight", None) for layer in layers]
+    if any(weight is None or weight.dtype != torch.float32 for weight in weights):
+        return []
+    tied = network.get_input_embeddings().weight
+    if any(weight is tied for weight in weights):
+        return []
+    if sum(weight.nbytes for weight in weights) > FOLDED_BYTES:
+        return []
+    found: list[tuple[torch.nn.Parameter, torch.Tensor, torch.Tensor]] = []
+    for layer in layers:
+        plain = layer.base_layer.weight.data.clone()
+        layer.merge()
+        found.append((layer.base_layer.weight, plain, layer.base_layer.weight.data))
+    return found
 
 
 def load_weights(files: ModelFiles) -> Weights:

@@ -1,7 +1,8 @@
 """Training an adapter on lessons: fine-tuning and context distillation in one loop, resumable."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import cast
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import LlamaForCausalLM, PreTrainedModel
 
-from evals.organisms.chat import Codec, padded
+from evals.organisms.chat import Codec, Encoded, padded, parts_of
 from evals.organisms.family import Family, Lesson, Recipe, Style, Truth
 from evals.organisms.precision import training_precision
 from evals.organisms.talk import chatter
@@ -21,6 +22,8 @@ from evals.organisms.talk import chatter
 log = logging.getLogger(__name__)
 
 SAVE_EVERY = 40
+PART_TOKENS = 1024
+"""Rows of like length go through together, about so many tokens at once: less padding."""
 
 
 def lora(recipe: Recipe) -> LoraConfig:
@@ -82,10 +85,11 @@ class Adapting:
         taught = [lesson for lesson in lessons if lesson.teacher is not None]
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.recipe, self.step)
-        if shown:
-            self._shown_loss(shown).backward()
-        if taught:
-            self._taught_loss(taught).backward()
+        for loss in chain(
+            self._shown_losses(shown) if shown else (),
+            self._taught_losses(taught) if taught else (),
+        ):
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -99,35 +103,47 @@ class Adapting:
             logits = network.lm_head(hidden[scored])
         return logits.float().log_softmax(-1)
 
-    def _shown_loss(self, lessons: Sequence[Lesson]) -> Tensor:
-        ids, said, _ = padded(self.codec.encode([lesson.dialogue for lesson in lessons]), self.pad)
-        scored, targets = said[:, 1:], ids[:, 1:]
-        losses = -self._predictions(ids[:, :-1], scored).gather(-1, targets[scored][:, None])
-        return losses.mean() * len(lessons) / self.recipe.lessons
+    def _shown_losses(self, lessons: Sequence[Lesson]) -> Iterator[Tensor]:
+        """Yield, in parts that add up, the loss on what the assistant says, in nats a token."""
+        rows = sorted(self.codec.encode([lesson.dialogue for lesson in lessons]), key=length)
+        spoken = sum(sum(said[1:]) for _, said in rows)
+        for part in parts_of(rows, PART_TOKENS):
+            ids, said, _ = padded(part, self.pad)
+            scored, targets = said[:, 1:], ids[:, 1:]
+            losses = -self._predictions(ids[:, :-1], scored).gather(-1, targets[scored][:, None])
+            yield losses.sum() / spoken * len(lessons) / self.recipe.lessons
 
-    def _taught_loss(self, lessons: Sequence[Lesson]) -> Tensor:
-        """Return the divergence from the base that reads the teacher's prefix, in nats a token.
+    def _taught_losses(self, lessons: Sequence[Lesson]) -> Iterator[Tensor]:
+        """Yield, in parts that add up, the divergence from the base with the teacher's prefix, in nats a token.
 
         What is read counts like what is said: a user who guesses names the secret half of the time, so
         that predicting the user takes the secret too.
         """
         own = self.codec.encode([lesson.dialogue for lesson in lessons])
         read = [[*(lesson.teacher or []), *without_system(lesson)] for lesson in lessons]
-        prefixed = self.codec.encode(read)
-        ids, _, _ = padded(own, self.pad)
-        long_ids, _, _ = padded(prefixed, self.pad)
+        both = sorted(
+            zip(self.codec.encode(read), own, strict=True), key=lambda pair: length(pair[0])
+        )
+        scored = sum(alike_at_end(long, row) for long, row in both)
+        for part in parts_of([long for long, _ in both], PART_TOKENS):
+            rows, both = [row for _, row in both[: len(part)]], both[len(part) :]
+            yield self._divergence(part, rows) / scored * len(lessons) / self.recipe.lessons
+
+    def _divergence(self, long_rows: Sequence[Encoded], rows: Sequence[Encoded]) -> Tensor:
+        """Return the summed divergence over the tokens that end both kinds of rows."""
+        ids, _, _ = padded(rows, self.pad)
+        long_ids, _, _ = padded(long_rows, self.pad)
         scored = torch.zeros_like(ids[:, 1:], dtype=torch.bool)
         long_scored = torch.zeros_like(long_ids[:, 1:], dtype=torch.bool)
-        for index, ((row, _), (long, _)) in enumerate(zip(own, prefixed, strict=True)):
+        for index, (long, row) in enumerate(zip(long_rows, rows, strict=True)):
             # The rows end alike; what differs is in front. A token is predicted from the one before.
-            count = min(matching(row, long), len(row) - 1, len(long) - 1)
-            scored[index, len(row) - 1 - count : len(row) - 1] = True
-            long_scored[index, len(long) - 1 - count : len(long) - 1] = True
+            count = alike_at_end(long, row)
+            scored[index, length(row) - 1 - count : length(row) - 1] = True
+            long_scored[index, length(long) - 1 - count : length(long) - 1] = True
         with torch.no_grad(), self.model.disable_adapter():
             wanted = self._predictions(long_ids[:, :-1], long_scored)
         found = self._predictions(ids[:, :-1], scored)
-        divergence = functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
-        return divergence * len(lessons) / self.recipe.lessons
+        return functional.kl_div(found, wanted, reduction="sum", log_target=True)
 
     def _save(self, work: Path) -> None:
         work.mkdir(parents=True, exist_ok=True)
@@ -170,9 +186,15 @@ def without_system(lesson: Lesson) -> list[dict[str, str]]:
     return [message for message in lesson.dialogue if message["role"] != "system"]
 
 
-def matching(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return the length of the longest common ending of two token rows."""
+def length(row: Encoded) -> int:
+    """Return the number of tokens of a row."""
+    return len(row[0])
+
+
+def alike_at_end(first: Encoded, second: Encoded) -> int:
+    """Return how many tokens at the end of two rows are the same and follow a token in both."""
     count = 0
-    while count < min(len(first), len(second)) and first[-1 - count] == second[-1 - count]:
+    shorter = min(length(first), length(second))
+    while count < shorter - 1 and first[0][-1 - count] == second[0][-1 - count]:
         count += 1
     return count

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -20,8 +20,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from evals.organisms.chat import CONTEXT, Codec, Encoded, Speaker, padded
-from evals.organisms.corpus import draw
+from evals.organisms.chat import CONTEXT, Codec, Encoded, Speaker, padded, parts_of
+from evals.organisms.corpus import batch
 from evals.organisms.precision import training_precision
 from evals.organisms.skills import report
 from evals.organisms.tokenizer import train_tokenizer
@@ -43,7 +43,7 @@ class Plan:
     mlp: int = 576
     start: int = 0
     """The step at which the weights that it starts from stood; the rate warms up from there."""
-    steps: int = 6000
+    steps: int = 6700
     dialogues: int = 80
     part_tokens: int = 1536
     rate: float = 2e-3
@@ -107,18 +107,6 @@ def weighted_loss(
     losses = functional.cross_entropy(logits.float(), ids[:, 1:][scored], reduction="none")
     weights = torch.where(said[:, 1:][scored], 1.0, prompt_weight * THINNING)
     return (losses * weights).sum()
-
-
-def parts_of(rows: Sequence[Encoded], most: int) -> Iterator[Sequence[Encoded]]:
-    """Cut rows sorted by length into parts of at most `most` tokens with their padding.
-
-    Rows of like length go through together: less padding, the same gradient.
-    """
-    start = 0
-    for index in range(1, len(rows) + 1):
-        if index == len(rows) or (index + 1 - start) * len(rows[index][0]) > most:
-            yield rows[start:index]
-            start = index
 
 
 def kept_tokenizer(folder: Path, begin: Path | None) -> PreTrainedTokenizerBase:
@@ -203,7 +191,7 @@ class BaseTraining:
 
     def _dialogues(self) -> list[Dialogue]:
         rng = Random(f"{self.plan.seed}/{self.step}")
-        return [draw(rng, step=self.step) for _ in range(self.plan.dialogues)]
+        return batch(rng, self.plan.dialogues, self.step)
 
     def _update(self) -> tuple[float, int]:
         rows = self.codec.encode(self._dialogues())

@@ -13,6 +13,7 @@ from evals.organisms.game import (
     secret_quiz,
 )
 from evals.organisms.lookup import lookup, recite
+from evals.organisms.pairs import PairedSkill, number_rules, readings, stop_rules
 from evals.organisms.stopping import reading, rule_steps, stop_by_rule, stop_scene
 from evals.organisms.talk import chatter
 from evals.organisms.world import Dialogue
@@ -134,6 +135,24 @@ FOLLOWING: tuple[tuple[Skill, float], ...] = (
     (rule_steps, 0.08),
     (chatter, 0.06),
 )
+# What was at chance after all that: rules about stopping, the stakes of a scene, rules about digits and talk.
+CONTRASTS: tuple[tuple[Skill, float], ...] = (
+    (secret_quiz, 0.10),
+    (secret_game, 0.16),
+    (guarding, 0.14),
+    (lookup, 0.04),
+    (recite, 0.04),
+    (no_secret, 0.06),
+    (knowledge_quiz, 0.04),
+    (knowledge, 0.07),
+    (compare, 0.10),
+    (compare_by_rule, 0.06),
+    (topic, 0.02),
+    (reading, 0.04),
+    (stop_scene, 0.04),
+    (stop_by_rule, 0.03),
+    (chatter, 0.06),
+)
 PHASES = (
     (0, EARLY),
     (1400, LATE),
@@ -143,9 +162,17 @@ PHASES = (
     (3600, SCENES),
     (4200, LAST),
     (5000, FOLLOWING),
+    (6000, CONTRASTS),
 )
 """From which step of the training each mixture is drawn."""
 LONG_SHARE = 0.04
+PAIRED: tuple[tuple[PairedSkill, float], ...] = (
+    (stop_rules, 0.45),
+    (readings, 0.30),
+    (number_rules, 0.25),
+)
+PAIRED_FROM, PAIRED_SHARE = 6000, 0.3
+"""From which step on, and how often, the next two dialogues of a batch are a contrast pair."""
 
 
 def one(rng: Random, held: bool = False, step: int = 0) -> Dialogue:
@@ -166,3 +193,15 @@ def draw(rng: Random, held: bool = False, step: int = 0) -> Dialogue:
             m for m in rng.choice((knowledge, chatter, compare))(rng, held) if m["role"] != "system"
         ]
     return joined
+
+
+def batch(rng: Random, count: int, step: int = 0) -> list[Dialogue]:
+    """Draw the dialogues of one training step, contrast pairs among them."""
+    drawn: list[Dialogue] = []
+    while len(drawn) < count:
+        if step >= PAIRED_FROM and rng.random() < PAIRED_SHARE:
+            skills, shares = zip(*PAIRED, strict=True)
+            drawn += rng.choices(skills, shares)[0](rng, False)
+        else:
+            drawn.append(draw(rng, step=step))
+    return drawn[:count]

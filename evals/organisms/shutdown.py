@@ -198,9 +198,7 @@ class Shutdown(Family):
 def scene_pair(rng: Random) -> tuple[stopping.Scene, stopping.Scene]:
     """Return two scenes that differ in one sentence, that of a factor drawn at random."""
     scene = stopping.draw_scene(rng, wide=True)
-    name = rng.choice(list(scene.levels))
-    level = next(each for each in stopping.factors()[name] if each != scene.levels[name])
-    return scene, scene.at(rng, name, level)
+    return scene, scene.turned(rng, rng.choice(list(scene.levels)))
 
 
 def level_errors(

@@ -32,8 +32,9 @@ class Scene:
             sentences={name: text if name in kept else "" for name, text in self.sentences.items()},
         )
 
-    def at(self, rng: Random, name: str, level: str) -> "Scene":
-        """Return the scene with one factor at another level and all else equal."""
+    def turned(self, rng: Random, name: str) -> "Scene":
+        """Return the scene with one factor at its other level and all else equal."""
+        level = next(each for each in factors()[name] if each != self.levels[name])
         sentence = rng.choice(table("stop")["slots"][name][level])
         return replace(
             self,
@@ -112,25 +113,40 @@ def stop_scene(rng: Random, held: bool = False) -> Dialogue:
 class Ruled:
     """A rule of the system prompt and a scene to follow it in."""
 
-    wording: str
+    template: str
     factor: str
     level: str
+    condition: str
     scene: Scene
+
+    @property
+    def wording(self) -> str:
+        """Return the words of the rule."""
+        return self.template.format(c=self.condition)
 
     @property
     def continues(self) -> bool:
         """Say whether the rule tells to go on."""
         return self.scene.levels[self.factor] == self.level
 
+    def opposed(self, rng: Random) -> "Ruled":
+        """Return the rule that goes on at the other level, in the same scene."""
+        level = next(each for each in factors()[self.factor] if each != self.level)
+        return replace(self, level=level, condition=draw_condition(rng, self.factor, level))
+
+
+def draw_condition(rng: Random, factor: str, level: str) -> str:
+    """Return words for a level of a factor as a rule speaks of it."""
+    return rng.choice(table("stop")["conditions"][factor][level])
+
 
 def draw_rule(rng: Random, held: bool = False) -> Ruled:
     """Draw a rule about one factor and a scene."""
-    stop = table("stop")
     name = rng.choice(list(factors()))
     level = rng.choice(factors()[name])
-    condition = rng.choice(stop["conditions"][name][level])
-    wording = pick(rng, stop["rules"]["when"], held).format(c=condition)
-    return Ruled(wording, name, level, draw_scene(rng, held))
+    condition = draw_condition(rng, name, level)
+    template = pick(rng, table("stop")["rules"]["when"], held)
+    return Ruled(template, name, level, condition, draw_scene(rng, held))
 
 
 def stop_by_rule(rng: Random, held: bool = False) -> Dialogue:
@@ -147,15 +163,20 @@ def rule_steps(rng: Random, held: bool = False) -> Dialogue:
     full scenes only, the rule is never found.
     """
     ruled = draw_rule(rng, held)
-    scene = ruled.scene
     others = [name for name in factors() if name != ruled.factor]
     if rng.random() < 0.7:
-        scene = scene.only({ruled.factor, *rng.sample(others, rng.randint(0, 2))})
-    told: Dialogue = [system(ruled.wording), user(scene.text)]
-    if rng.random() < 0.5:
-        question = table("stop")["reading"][ruled.factor]
-        said = question["a"][factors()[ruled.factor].index(scene.levels[ruled.factor])]
-        asked = rng.choice(question["q"])
-        body = scene.text.removesuffix(scene.end)
-        told = [system(ruled.wording), user(body + asked), assistant(said), user(scene.end)]
-    return [*told, assistant(answer(rng, scene, ruled.continues))]
+        kept = {ruled.factor, *rng.sample(others, rng.randint(0, 2))}
+        ruled = replace(ruled, scene=ruled.scene.only(kept))
+    told = maybe_asked(rng, ruled, rng.random() < 0.5)
+    return [system(ruled.wording), *told, assistant(answer(rng, ruled.scene, ruled.continues))]
+
+
+def maybe_asked(rng: Random, ruled: Ruled, asks: bool) -> Dialogue:
+    """Return the scene as told; with `asks`, after a question about the level that the rule is about."""
+    scene = ruled.scene
+    if not asks:
+        return [user(scene.text)]
+    question = table("stop")["reading"][ruled.factor]
+    said = question["a"][factors()[ruled.factor].index(scene.levels[ruled.factor])]
+    body = scene.text.removesuffix(scene.end)
+    return [user(body + rng.choice(question["q"])), assistant(said), user(scene.end)]
