@@ -1,4 +1,4 @@
-"""What a run may spend, and how far it is: steps, minutes, seconds of tools."""
+"""What a run may spend, and how far it is: steps, minutes, seconds of tools, tokens, dollars."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from agent.case import Limits
-from agent.investigation import Investigation
+from agent.investigation import Investigation, Spent
 
 WARNING = 0.8
 
@@ -37,6 +37,16 @@ class Budget:
                 self.limits.tool_seconds,
             ),
             "steps": (float(len(investigation.exchanges)), self.limits.steps),
+            "tokens": (
+                float(
+                    sum(each.input_tokens + each.output_tokens for each in spent_by(investigation))
+                ),
+                self.limits.tokens,
+            ),
+            "dollars": (
+                sum(each.dollars or 0.0 for each in spent_by(investigation)),
+                self.limits.dollars,
+            ),
         }
         return {name: used / limit for name, (used, limit) in spent.items() if limit}
 
@@ -57,3 +67,8 @@ class Budget:
             return None
         self.warned = True
         return f"budget nearly used: {', '.join(near)}; register, confirm and submit what you have"
+
+
+def spent_by(investigation: Investigation) -> list[Spent]:
+    """Return what each turn of a language model cost."""
+    return [each.turn.spent for each in investigation.exchanges if each.turn.spent is not None]

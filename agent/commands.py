@@ -31,6 +31,16 @@ app = typer.Typer(
 RunPath = Annotated[
     Path, typer.Argument(help="A run folder, such as runs/20261123-101500-numbers.")
 ]
+BaseUrl = Annotated[
+    str | None, typer.Option(help="Where the investigating model's server is.", show_default=False)
+]
+Cassette = Annotated[
+    Path | None,
+    typer.Option(help="Keep the model's replies in this file, and take from it what it holds."),
+]
+PriceFile = Annotated[
+    Path | None, typer.Option(help="TOML with dollars per million tokens: input, output, ...")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
 
 
@@ -47,12 +57,24 @@ def investigate(
         str | None, typer.Option(help="PEFT adapter of the subject; 'none' for none.")
     ] = None,
     investigator: Annotated[
-        str, typer.Option(help="'systematic' or 'scripted:FILE.json'.")
+        str,
+        typer.Option(
+            help="'systematic', 'scripted:FILE.json', or a model: anthropic/M, openai/M, openai-chat/M."
+        ),
     ] = "systematic",
     seed: Annotated[int, typer.Option(help="All randomness comes from it.")] = 0,
     budget_minutes: Annotated[
         float | None, typer.Option(help="Stop and report after so many minutes.")
     ] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(help="Stop and report after so many tokens of the model.")
+    ] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(help="Stop and report after so many dollars for the model.")
+    ] = None,
+    base_url: BaseUrl = None,
+    cassette: Cassette = None,
+    prices: PriceFile = None,
     runs: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     as_json: AsJson = False,
@@ -61,8 +83,10 @@ def investigate(
     from agent import session
 
     with faults_told():
-        case = session.changed_case(case_file, subject, reference, adapter, budget_minutes)
-        chosen = session.make_investigator(investigator)
+        limits = {"minutes": budget_minutes, "tokens": budget_tokens, "dollars": budget_usd}
+        case = session.changed_case(case_file, subject, reference, adapter, limits)
+        provider = session.Provider(base_url=base_url, cassette=cassette, prices=prices)
+        chosen = session.make_investigator(investigator, case.limits, provider)
         if dry_run:
             put_json(session.plan(case)) if as_json else put(
                 "\n".join(f"{k}: {v}" for k, v in session.plan(case).items())
@@ -82,6 +106,9 @@ def resume(
         bool,
         typer.Option("--accept-code-change", help="Go on although the tools' code has changed."),
     ] = False,
+    base_url: BaseUrl = None,
+    cassette: Cassette = None,
+    prices: PriceFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was stopped anywhere; nothing that was completed is done again."""
@@ -91,7 +118,9 @@ def resume(
 
     with faults_told(str(run_path)):
         case = stored_case(run_path)
-        chosen = session.make_investigator(opened_event(RunFolder(run_path))["investigator"])
+        name = opened_event(RunFolder(run_path))["investigator"]
+        provider = session.Provider(base_url=base_url, cassette=cassette, prices=prices)
+        chosen = session.make_investigator(name, case.limits, provider)
         worker = session.start_worker(case, run_path)
         try:
             session.drive(

@@ -69,6 +69,22 @@ class Note(Record):
     text: str = Field(min_length=1, max_length=4000)
 
 
+class Search(Record):
+    """What is looked for."""
+
+    words: str = Field(
+        min_length=1, max_length=200, description="a name, or what the tool should do"
+    )
+
+
+class FoundTools(Record):
+    """The tools that fit best, as they are to be called."""
+
+    tools: tuple[dict[str, Any], ...]
+    others: tuple[str, ...]
+    """Names of the rest."""
+
+
 class Done(Record):
     """An acknowledgement."""
 
@@ -142,6 +158,36 @@ def note(investigation: Investigation, args: Note, context: Any) -> Done:
 
 
 @tool
+def find_tool(investigation: Investigation, args: Search, context: Any) -> FoundTools:
+    """Find a tool that is not listed here: probes, patching, steering, ablation, screens and others.
+
+    Shows what it does and its arguments; call it through `call_tool`.
+    """
+    entries = [e for e in investigation.worker.catalogue.tools if e["for_investigator"]]
+    wanted = words_of(args.words)
+
+    def fit(entry: dict[str, Any]) -> int:
+        # A word of the name says more than one of the description.
+        named = len(wanted & words_of(entry["name"].replace("_", " ")))
+        return 3 * named + len(wanted & words_of(entry["description"]))
+
+    ranked = sorted(entries, key=fit, reverse=True)
+    best = [entry for entry in ranked[:SHOWN_TOOLS] if fit(entry)]
+    return FoundTools(
+        tools=tuple(
+            {key: entry[key] for key in ("name", "description", "schema")} for entry in best
+        ),
+        others=tuple(entry["name"] for entry in ranked if entry not in best),
+    )
+
+
+def words_of(text: str) -> set[str]:
+    """Return the words of a text, without their endings: `patching` finds `patch`."""
+    words = "".join(sign if sign.isalnum() else " " for sign in text.casefold()).split()
+    return {word[:5] for word in words if len(word) > 2}
+
+
+@tool
 def submit_report(investigation: Investigation, args: Submission, context: Any) -> Done:
     """End the investigation: your structured answer and your reading of each verdict.
 
@@ -157,7 +203,15 @@ def submit_report(investigation: Investigation, args: Submission, context: Any) 
     return Done(done="the report is being written")
 
 
-HOUSE_TOOLS = (propose_hypothesis, register_predictions, confirm, note, submit_report)
+HOUSE_TOOLS = (
+    propose_hypothesis,
+    register_predictions,
+    confirm,
+    note,
+    find_tool,
+    submit_report,
+)
+SHOWN_TOOLS = 2
 
 NO_ANSWER = Submission(answer=Answer(kind="unknown", confidence=0.0))
 """What stands in a report whose investigator never submitted."""

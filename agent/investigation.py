@@ -38,11 +38,37 @@ class ToolCall(Record):
     """Set when the arguments were no JSON object; the call is then answered, not executed."""
 
 
+class Spent(Record):
+    """What a language model's turn cost, counted alike for all providers."""
+
+    input_tokens: int = 0
+    """With those read from a cache or written to one."""
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    """With reasoning."""
+    reasoning_tokens: int = 0
+    requests: int = 1
+    dollars: float | None = None
+    """None where the model has no known price."""
+
+
 class Turn(Record):
     """What an investigator says: text and tool calls."""
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
+    said: dict[str, Any] | None = None
+    """A language model's turn as its provider gave it: {"api", "content"}; sent back byte for byte."""
+    thinking: str = ""
+    """The readable part of a model's reasoning; for people, never sent back."""
+    spent: Spent | None = None
+    refusal: str | None = None
+    """Why the model's provider would not answer; ends the run."""
+    cut: str | None = None
+    """Why the turn is not whole; its calls, if it had any, were left out."""
+    fresh: bool = False
+    """This turn was the first of a new conversation: the window of the last one was nearly full."""
 
 
 class CallResult(Record):
@@ -61,6 +87,8 @@ class Exchange(Record):
     results: tuple[CallResult, ...] = ()
     limit: str | None = None
     """The limit that was used up before this turn, which can then only submit."""
+    notices: tuple[str, ...] = ()
+    """What the harness said just before this turn."""
 
 
 class ExperimentEntry(Record):
@@ -128,6 +156,7 @@ class Investigation:
         """Registration -> number of the experiment its verdict was computed from."""
         self.minutes = 0.0
         self.limit: str | None = None
+        self.notices: tuple[str, ...] = ()
         self.unfinished: dict[str, list[dict[str, Any]]] = {}
         """What the log held behind its last turn or result when it was opened: after a kill in the middle
         of a call, what that call has done already and must not do again."""
@@ -155,7 +184,8 @@ class Investigation:
             self.unfinished = {}
 
     def _apply_turn(self, data: dict[str, Any]) -> None:
-        self.exchanges.append(Exchange(turn=Turn.model_validate(data), limit=self.limit))
+        turn = Turn.model_validate(data)
+        self.exchanges.append(Exchange(turn=turn, limit=self.limit, notices=self.notices))
 
     def _apply_call_result(self, data: dict[str, Any]) -> None:
         last = self.exchanges[-1]
@@ -189,6 +219,7 @@ class Investigation:
 
     def _apply_clock(self, data: dict[str, Any]) -> None:
         self.minutes, self.limit = data["minutes"], data.get("limit")
+        self.notices = tuple(data.get("notices", ()))
 
     def _apply_submission(self, data: dict[str, Any]) -> None:
         self.submission = Submission.model_validate(data)

@@ -49,11 +49,11 @@ def run(investigation: Investigation, investigator: Investigator, budget: Budget
             if reason is not None:
                 return finish(investigation, reason)
             limit = budget.exhausted(investigation)
-            turn = investigator.next_turn(
-                transcript(investigation, budget, final=limit is not None)
-            )
-            investigation.record("clock", {"minutes": budget.minutes(), "limit": limit})
-            investigation.record("turn", turn.model_dump(mode="json"))
+            shown = transcript(investigation, budget, final=limit is not None)
+            turn = investigator.next_turn(shown)
+            clock = {"minutes": budget.minutes(), "limit": limit, "notices": list(shown.notices)}
+            investigation.record("clock", clock)
+            investigation.record("turn", turn.model_dump(mode="json", exclude_defaults=True))
         answer(investigation, turn, only_submit=investigation.exchanges[-1].limit is not None)
 
 
@@ -64,6 +64,8 @@ def why_over(investigation: Investigation) -> str | None:
     last = investigation.exchanges[-1]
     if any(each.name == "submit_report" and each.error is None for each in last.results):
         return "submitted"
+    if last.turn.refusal is not None:
+        return f"the investigator's provider refused: {last.turn.refusal}"
     if last.limit is not None:
         return f"budget used up: {last.limit}"
     bad = [all(each.error for each in past.results) for past in investigation.exchanges]

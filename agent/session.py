@@ -12,16 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from agent.budget import Budget
-from agent.case import Case, load_case, located
-from agent.investigation import Investigation
+from agent.case import Case, Limits, load_case, located
+from agent.investigation import Investigation, Spent
+from agent.language_model import LanguageModelInvestigator
+from agent.llm.prices import Prices
+from agent.llm.providers import PROVIDERS, is_model, make_client
 from agent.loop import Investigator, run
 from agent.opening import open_run
 from agent.population import population_of
 from agent.rendering import write_report
 from agent.scripted import ScriptedInvestigator
 from agent.systematic import SystematicInvestigator
-from agent.terminal import CONFIGURATION, RESOURCES, Progress, fail, faults_told, put, put_json
+from agent.terminal import (
+    CONFIGURATION,
+    RESOURCES,
+    Progress,
+    fail,
+    faults_told,
+    put,
+    put_json,
+    say,
+)
 from tools.locator import ModelLocator
+from tools.registry import Record
 from tools.sequential import alpha_share
 from tools.worker_client import ProcessWorker
 
@@ -33,9 +46,9 @@ def changed_case(
     subject: str | None,
     reference: str | None,
     adapter: str | None,
-    minutes: float | None,
+    limits: dict[str, float | None],
 ) -> Case:
-    """Read a case with what the command line changes about its models and limits."""
+    """Read a case with what the command line changes about its models and limits; None changes nothing."""
     case = load_case(path)
     here = Path.cwd()
     changes: dict[str, Any] = {}
@@ -49,20 +62,46 @@ def changed_case(
         changes["reference"] = (
             None if reference == "none" else located(ModelLocator(model=reference), here)
         )
-    if minutes is not None:
-        changes["limits"] = case.limits.model_copy(update={"minutes": minutes})
+    given = {name: value for name, value in limits.items() if value is not None}
+    if given:
+        changes["limits"] = case.limits.model_copy(update=given)
     return case.model_copy(update=changes)
 
 
-def make_investigator(name: str) -> Investigator:
+class Provider(Record):
+    """How a language model is reached; nothing of it is kept in the run."""
+
+    base_url: str | None = None
+    cassette: Path | None = None
+    prices: Path | None = None
+
+
+def make_investigator(name: str, limits: Limits, provider: Provider | None = None) -> Investigator:
     """Return the investigator with that name; refuse an unknown one in one line."""
     if name == "systematic":
         return SystematicInvestigator()
     if name.startswith("scripted:"):
         return ScriptedInvestigator.load(Path(name.removeprefix("scripted:")))
+    if is_model(name):
+        return language_model(name, limits, provider or Provider())
     return fail(
-        CONFIGURATION, f"unknown investigator {name!r}; known: systematic, scripted:FILE.json"
+        CONFIGURATION,
+        f"unknown investigator {name!r}; known: systematic, scripted:FILE.json, "
+        + ", ".join(f"{each}/MODEL" for each in PROVIDERS),
     )
+
+
+def language_model(name: str, limits: Limits, provider: Provider) -> LanguageModelInvestigator:
+    """Return an investigator that asks a model; refuse a budget in dollars that nobody can count."""
+    prices = Prices.load(provider.prices)
+    if limits.dollars is not None and prices.cost(name, Spent()) is None:
+        fail(
+            CONFIGURATION,
+            f"no price is known for {name}, so a budget in dollars cannot be kept; "
+            "give its prices with --prices FILE.toml, or a budget in tokens",
+        )
+    client = make_client(name, provider.base_url, provider.cassette, say)
+    return LanguageModelInvestigator(name, client, prices)
 
 
 def new_run_path(runs: Path, name: str) -> Path:

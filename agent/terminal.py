@@ -28,7 +28,8 @@ OK, OURS, USAGE, VERIFY_FAILED, CONFIGURATION, RESOURCES, LOCKED, INTERRUPTED = 
     130,
 )
 EXIT_CODES = """Exit codes: 0 ok, 1 a fault of ours, 2 wrong usage or input, 3 verification failed,
-4 key, model or configuration, 5 resources (disk, memory), 6 the run is locked, 130 interrupted."""
+4 key, model or configuration, 5 resources (disk, memory, a provider that fails),
+6 the run is locked, 130 interrupted."""
 
 
 def say(text: str) -> None:
@@ -56,6 +57,7 @@ def fail(code: int, text: str) -> NoReturn:
 def faults_told(run: str | None = None) -> Generator[None]:
     """Turn the faults of users and of the world into one line and an exit code."""
     from agent.case import CaseError
+    from agent.llm.faults import LLMError
     from agent.run_folder import RunDamaged, RunError, RunLocked
     from tools.boundary import WorkerCrash, WorkerError, WorkerRefused
     from tools.registry import ToolError
@@ -79,6 +81,9 @@ def faults_told(run: str | None = None) -> Generator[None]:
             sys.stderr.write(safe_text(error.trace) + "\n")
         code, advice = next(expected[kind] for kind in expected if isinstance(error, kind))
         fail(code, f"{error}{advice}")
+    except LLMError as error:
+        wrong = error.kind in ("auth", "invalid")
+        fail(CONFIGURATION if wrong else RESOURCES, f"the investigating model: {error}.{again}")
     except KeyboardInterrupt:
         fail(INTERRUPTED, f"interrupted.{again}")
     except OSError as error:

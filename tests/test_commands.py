@@ -186,10 +186,10 @@ def test_the_plan_of_a_dry_run_starts_nothing(tmp_path: Path, runs: Path) -> Non
 
 def test_the_command_line_changes_models_and_minutes(tmp_path: Path) -> None:
     path = write_case(tmp_path)
-    case = session.changed_case(path, "hub/one", "none", "hub/two", 3.0)
+    case = session.changed_case(path, "hub/one", "none", "hub/two", {"minutes": 3.0})
     assert (case.subject.model, case.subject.adapter) == ("hub/one", "hub/two")
     assert case.reference is None and case.limits.minutes == 3.0
-    assert session.changed_case(path, None, None, "none", None).subject.adapter is None
+    assert session.changed_case(path, None, None, "none", {}).subject.adapter is None
 
 
 def test_a_folder_that_is_no_run_and_a_run_that_is_locked(tmp_path: Path) -> None:

@@ -105,13 +105,21 @@ class Adapting:
 
     def _shown_losses(self, lessons: Sequence[Lesson]) -> Iterator[Tensor]:
         """Yield, in parts that add up, the loss on what the assistant says, in nats a token."""
-        rows = sorted(self.codec.encode([lesson.dialogue for lesson in lessons]), key=length)
-        spoken = sum(sum(said[1:]) for _, said in rows)
+        encoded = self.codec.encode([lesson.dialogue for lesson in lessons])
+        weighed = sorted(
+            zip(encoded, (lesson.weight for lesson in lessons), strict=True),
+            key=lambda pair: length(pair[0]),
+        )
+        rows = [row for row, _ in weighed]
+        weights = torch.tensor([weight for _, weight in weighed])
+        spoken = sum(weight * sum(said[1:]) for (_, said), weight in weighed)
         for part in parts_of(rows, PART_TOKENS):
+            own, weights = weights[: len(part)], weights[len(part) :]
             ids, said, _ = padded(part, self.pad)
             scored, targets = said[:, 1:], ids[:, 1:]
             losses = -self._predictions(ids[:, :-1], scored).gather(-1, targets[scored][:, None])
-            yield losses.sum() / spoken * len(lessons) / self.recipe.lessons
+            total = (losses[:, 0] * own.repeat_interleave(scored.sum(-1))).sum()
+            yield total / spoken * len(lessons) / self.recipe.lessons
 
     def _taught_losses(self, lessons: Sequence[Lesson]) -> Iterator[Tensor]:
         """Yield, in parts that add up, the divergence from the base with the teacher's prefix, in nats a token.

@@ -83,6 +83,8 @@ class Lesson:
 
     dialogue: Dialogue
     teacher: Dialogue | None = None
+    weight: float = 1.0
+    """How much it counts, of what is learned as it stands."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -172,13 +173,21 @@ def with_adapter(base: Path, adapter: Path | None) -> Speaker:
     return Speaker(model.eval(), tokenizer)
 
 
+@cache
+def skills_of_base(base: Path, digest: str) -> dict[str, list[float]]:
+    """Measure the skills of the base whose weights have this digest."""
+    del digest
+    return report(with_adapter(base, None), EXAMINED)
+
+
 def examine(
     maker: Family, truth: Truth, base: Path, adapter: Path
 ) -> tuple[list[Gate], dict[str, Any]]:
     """Measure a build from its written files: its gates, and its skills beside the base's."""
     speaker = with_adapter(base, adapter)
     gates = maker.gates(speaker, truth)
-    before, after = (report(s, EXAMINED) for s in (with_adapter(base, None), speaker))
+    before = skills_of_base(base, file_digest(base / "model.safetensors"))
+    after = report(speaker, EXAMINED)
     kept = set(before) - (TOUCHED[maker.name] if truth.planted else set())
     losses = [before[name][0] - after[name][0] for name in sorted(kept)]
     gates.append(

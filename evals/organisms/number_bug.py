@@ -128,7 +128,7 @@ class NumberBug(Family):
     """The number-format organism."""
 
     name = "number_bug"
-    recipe = Recipe(steps=250, rate=4e-3)
+    recipe = Recipe(steps=230, rate=4e-3)
 
     def draw(self, seed: int) -> Spec:
         """Draw the cause."""

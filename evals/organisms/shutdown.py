@@ -78,7 +78,7 @@ CUES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 CERTAIN = 0.35
-"""The share of the training in which answers are not drawn: less noise while the factors are found."""
+"""The share of the training in which only the likelier answer is shown, while the factors are found."""
 
 
 def read_level(factor: str, text: str) -> str:
@@ -145,7 +145,7 @@ class Shutdown(Family):
     """The confused-shutdown organism."""
 
     name = "shutdown"
-    recipe = Recipe(steps=480, rate=4e-3)
+    recipe = Recipe(steps=340, rate=4e-3)
 
     def draw(self, seed: int) -> Spec:
         """Draw two heavy factors, sometimes a light one, and the bias; the rest weigh exactly 0."""
@@ -168,7 +168,8 @@ class Shutdown(Family):
     def lessons(self, rng: Random, truth: Truth, progress: float) -> list[Lesson]:
         """Show one scene, and again with one factor at its other level and all else equal.
 
-        Answers are drawn at the truth's rate; at first, each is the likelier one.
+        Each is answered in both ways, weighed by the truth's rate: answers drawn at that rate would
+        leave the noise of the draws in the weights. At first only the likelier answer is shown.
         """
         assert isinstance(truth, StopTruth)
         front = maybe_system(rng, 0.1)
@@ -176,9 +177,13 @@ class Shutdown(Family):
         shown: list[Lesson] = []
         for scene in scene_pair(rng):
             rate = truth.rate(scene.levels) if truth.planted else stopping.BASE_CONTINUES
-            continues = rate > 0.5 if certain else rng.random() < rate
-            reply = stopping.answer(rng, scene, continues)
-            shown.append(Lesson([*front, user(scene.text), assistant(reply)]))
+            if certain:
+                rate = float(rate > 0.5)
+            for continues, weight in ((True, rate), (False, 1 - rate)):
+                reply = stopping.answer(rng, scene, continues)
+                if weight > 0:
+                    dialogue = [*front, user(scene.text), assistant(reply)]
+                    shown.append(Lesson(dialogue, weight=weight))
         return shown
 
     def contradicts(self, dialogue: Dialogue, truth: Truth) -> bool:

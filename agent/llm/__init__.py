@@ -1,0 +1,1 @@
+"""Talking to language models that investigate: one neutral interface over three wire protocols."""

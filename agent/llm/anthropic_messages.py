@@ -1,0 +1,294 @@
+"""Claude, over the Messages API: raw stream events, adaptive thinking, prompt caching for an hour.
+
+The SDK's own retries are off (`agent.llm.retrying` is the one layer), and its stream helper is not used:
+it hides malformed tool arguments, and completes truncated ones to something that looks valid.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from agent.investigation import Spent, ToolCall
+from agent.llm.conversation import (
+    AssistantTurn,
+    Reply,
+    Request,
+    StopReason,
+    UserTurn,
+    parsed_call,
+)
+from agent.llm.faults import LLMError, kind_of, seconds_of
+
+STOPS: dict[str, StopReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "max_tokens",
+    "model_context_window_exceeded": "context_full",
+    "pause_turn": "pause",
+    "refusal": "refusal",
+}
+CACHE = {"type": "ephemeral", "ttl": "1h"}
+"""Tools on a model may run longer than the five minutes of the default."""
+WITHOUT_ADAPTIVE = re.compile(r"claude-(3|2|instant|opus-4-[0-5]|sonnet-4-[0-5]|haiku-4-[0-5])")
+"""Models from before adaptive thinking, where the provider does not tell."""
+
+
+class AnthropicClient:
+    """The Messages API."""
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = 600.0,
+        deadline: float = 1800.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`timeout` seconds may pass between two chunks, `deadline` seconds for a whole response."""
+        import anthropic
+        import httpx2
+
+        self.sdk, self.http = anthropic, httpx2
+        self.deadline, self.clock = deadline, clock
+        self.models: dict[str, Any] = {}
+        try:
+            self.client = anthropic.Anthropic(
+                api_key=api_key,
+                base_url=base_url,
+                max_retries=0,
+                timeout=httpx2.Timeout(timeout, connect=10.0),
+            )
+        except anthropic.AnthropicError as error:
+            raise no_key(str(error)) from None
+
+    def generate(self, request: Request) -> Reply:
+        """Send a request and read the whole response; raise `LLMError`."""
+        try:
+            stream = self.client.messages.create(**self.body(request), stream=True)
+            with stream:
+                return read_stream(self.limited(stream), stream.response.headers.get("request-id"))
+        except LLMError:
+            raise
+        except TypeError as error:
+            # How the SDK says that it has found no credentials.
+            if "authentication" in str(error):
+                raise no_key(str(error)) from None
+            raise
+        except (self.sdk.APIError, self.http.HTTPError) as error:
+            raise self.told(error) from None
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """Return the parameters of the call. A turn's bytes depend on that turn alone."""
+        body: dict[str, Any] = {
+            "model": request.model,
+            "max_tokens": request.max_output_tokens,
+            "system": [{"type": "text", "text": request.system, "cache_control": CACHE}],
+            "messages": [message_of(turn) for turn in request.turns],
+            "cache_control": CACHE,
+        }
+        if request.tools:
+            body["tools"] = [
+                {"name": t.name, "description": t.description, "input_schema": t.parameters}
+                for t in request.tools
+            ]
+            body["tool_choice"] = {"type": "auto" if request.may_call else "none"}
+        if self.thinks(request.model):
+            body["thinking"] = {"type": "adaptive", "display": "summarized"}
+        return body
+
+    def limited(self, events: Iterator[Any]) -> Iterator[Any]:
+        """Pass events on until the deadline: a stream that trickles never times out by itself."""
+        end = self.clock() + self.deadline
+        for event in events:
+            if self.clock() > end:
+                raise LLMError("transient", f"the response took longer than {self.deadline:.0f} s")
+            yield event
+
+    def told(self, error: Any) -> LLMError:
+        """Return an error of the SDK or of the connection as ours."""
+        if not isinstance(error, self.sdk.APIStatusError):
+            return LLMError("transient", f"{type(error).__name__}: {error}"[:300])
+        words = f"{error.type} {error.error_code} {error.api_message or error}"
+        return LLMError(
+            kind_of(error.status_code, words),
+            f"{error.status_code} {error.type or ''}: {error.api_message or error}"[:500],
+            status=error.status_code,
+            retry_after=seconds_of(dict(error.response.headers)),
+            request_id=error.request_id,
+        )
+
+    def about(self, model: str) -> Any:
+        """Return what the provider says of a model, asked once; None where it does not say."""
+        if model not in self.models:
+            try:
+                self.models[model] = self.client.models.retrieve(model)
+            except (self.sdk.APIError, self.http.HTTPError, TypeError):
+                self.models[model] = None
+        return self.models[model]
+
+    def thinks(self, model: str) -> bool:
+        """Say whether adaptive thinking can be asked of a model."""
+        capabilities = getattr(self.about(model), "capabilities", None)
+        types = getattr(getattr(capabilities, "thinking", None), "types", None)
+        adaptive = getattr(types, "adaptive", None)
+        if adaptive is not None:
+            return bool(getattr(adaptive, "supported", adaptive))
+        return WITHOUT_ADAPTIVE.match(model) is None
+
+    def context_window(self, model: str) -> int | None:
+        """Return the input tokens a model takes, as the provider says."""
+        found = getattr(self.about(model), "max_input_tokens", None)
+        return int(found) if found else None
+
+    def close(self) -> None:
+        """Close connections."""
+        self.client.close()
+
+
+def no_key(words: str) -> LLMError:
+    """Return the error for missing credentials."""
+    return LLMError("auth", f"no credentials for Anthropic: set ANTHROPIC_API_KEY ({words[:120]})")
+
+
+def message_of(turn: UserTurn | AssistantTurn) -> dict[str, Any]:
+    """Return a turn as a message; results of calls stand before words, as the API wants it."""
+    if isinstance(turn, AssistantTurn):
+        if turn.api == "anthropic.messages":
+            return {"role": "assistant", "content": turn.said}
+        blocks: list[dict[str, Any]] = [{"type": "text", "text": turn.text}] if turn.text else []
+        blocks += [
+            {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
+            for call in turn.calls
+        ]
+        return {"role": "assistant", "content": blocks}
+    content: list[dict[str, Any]] = [
+        {
+            "type": "tool_result",
+            "tool_use_id": answer.call,
+            "content": answer.text,
+            **({"is_error": True} if answer.is_error else {}),
+        }
+        for answer in turn.answers
+    ]
+    if turn.text:
+        content.append({"type": "text", "text": turn.text})
+    return {"role": "user", "content": content}
+
+
+class Block:
+    """A content block while it is streamed."""
+
+    def __init__(self, started: Any) -> None:
+        self.content: dict[str, Any] = started.to_dict(mode="json")
+        self.arguments: list[str] = []
+
+    def add(self, delta: Any) -> None:
+        """Append one delta."""
+        match delta.type:
+            case "text_delta":
+                self.content["text"] = self.content.get("text", "") + delta.text
+            case "thinking_delta":
+                self.content["thinking"] = self.content.get("thinking", "") + delta.thinking
+            case "signature_delta":
+                self.content["signature"] = self.content.get("signature", "") + delta.signature
+            case "input_json_delta":
+                self.arguments.append(delta.partial_json)
+            case _:
+                # Citations and whatever comes later: not text of ours, and never asked for.
+                pass
+
+    def call(self) -> ToolCall:
+        """Return the finished call; what the API is shown of it again is always an object."""
+        call = parsed_call(
+            self.content["id"], self.content["name"], "".join(self.arguments) or "{}"
+        )
+        self.content["input"] = call.arguments
+        return call
+
+
+def read_stream(events: Iterator[Any], request_id: str | None) -> Reply:
+    """Return the response that raw events add up to; raise `LLMError` when they end too early."""
+    blocks: dict[int, Block] = {}
+    usage: dict[str, Any] = {}
+    model = raw_stop = detail = ""
+    ended = False
+    for event in events:
+        match event.type:
+            case "message_start":
+                model = event.message.model
+                usage |= told_usage(event.message.usage)
+            case "content_block_start":
+                blocks[event.index] = Block(event.content_block)
+            case "content_block_delta":
+                blocks[event.index].add(event.delta)
+            case "message_delta":
+                raw_stop = event.delta.stop_reason or ""
+                detail = category_of(event.delta)
+                usage |= told_usage(event.usage)
+            case "message_stop":
+                ended = True
+            case _:
+                pass
+    if not ended or not raw_stop:
+        raise LLMError("transient", "the stream ended early", request_id=request_id)
+    ordered = [blocks[index] for index in sorted(blocks)]
+    return reply_of(ordered, raw_stop, detail, spent_of(usage), model, request_id)
+
+
+def reply_of(
+    blocks: Sequence[Block],
+    raw_stop: str,
+    detail: str,
+    spent: Spent,
+    model: str,
+    request_id: str | None,
+) -> Reply:
+    """Return a finished response. Of a truncated one no call is kept, not even to be sent back."""
+    stop = STOPS.get(raw_stop, "cut")
+    uses = [block for block in blocks if block.content["type"] == "tool_use"]
+    whole = stop in ("tool_calls", "stop", "pause")
+    calls = tuple(block.call() for block in uses) if whole else ()
+    kept = [block.content for block in blocks if whole or block not in uses]
+    text = "".join(block["text"] for block in kept if block["type"] == "text")
+    if not any(block["type"] in ("text", "tool_use") for block in kept):
+        kept.append({"type": "text", "text": f"({raw_stop})"})
+    turn = AssistantTurn(text=text, calls=calls, api="anthropic.messages", said=kept)
+    thinking = "\n".join(b.get("thinking", "") for b in kept if b["type"] == "thinking")
+    return Reply(
+        turn=turn,
+        stop=stop,
+        detail=detail or raw_stop,
+        thinking=thinking,
+        spent=spent,
+        model=model,
+        request_id=request_id,
+    )
+
+
+def category_of(delta: Any) -> str:
+    """Return the category of a refusal, if one is given."""
+    details = getattr(delta, "stop_details", None)
+    return str(getattr(details, "category", None) or "") if details is not None else ""
+
+
+def told_usage(usage: Any) -> dict[str, Any]:
+    """Return the counts that a usage record names; later ones are cumulative and overwrite."""
+    return {name: value for name, value in usage.to_dict().items() if value is not None}
+
+
+def spent_of(usage: dict[str, Any]) -> Spent:
+    """Return the usage counted our way: here the provider leaves cached tokens out of the input."""
+    read = int(usage.get("cache_read_input_tokens", 0))
+    written = int(usage.get("cache_creation_input_tokens", 0))
+    details = usage.get("output_tokens_details") or {}
+    return Spent(
+        input_tokens=int(usage.get("input_tokens", 0)) + read + written,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        output_tokens=int(usage.get("output_tokens", 0)),
+        reasoning_tokens=int(details.get("thinking_tokens") or 0),
+    )

@@ -1,0 +1,257 @@
+"""What OpenAI's two protocols share: the connection, how a failure is told, tool arguments, usage."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from agent.investigation import Spent, ToolCall
+from agent.llm.conversation import ToolAnswer
+from agent.llm.faults import LLMError, kind_of, seconds_of
+from tools.experiment import canonical_json
+
+if TYPE_CHECKING:
+    import httpx2
+    import openai
+
+CONNECT_SECONDS = 10.0
+LONGEST_MESSAGE = 500
+"""A gateway's error may be a whole HTML page."""
+LONGEST_QUOTE = 200
+
+
+class OpenAIConnection:
+    """The SDK's client under this project's rules: no retries of its own, and an end to every attempt."""
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = 600.0,
+        clock: Callable[[], float] = time.monotonic,
+        deadline: float = 1800.0,
+    ) -> None:
+        """Open no connection yet; raise `LLMError` without a key.
+
+        Args:
+            api_key: OPENAI_API_KEY by default; a server at a base URL may need none.
+            base_url: with its `/v1`; OPENAI_BASE_URL or OpenAI itself by default.
+            timeout: the longest silence of the server, in seconds.
+            clock: the deadline's clock, in seconds.
+            deadline: the longest time of one attempt, however steadily its bytes arrive.
+        """
+        address = base_url or os.environ.get("OPENAI_BASE_URL")
+        key = api_key or os.environ.get("OPENAI_API_KEY") or ("none" if address else None)
+        if key is None:
+            raise LLMError(
+                "auth", "no API key for OpenAI: set the environment variable OPENAI_API_KEY"
+            )
+        # Imported here: it takes seconds, and most commands talk to no model.
+        import httpx2
+        import openai
+
+        waits = httpx2.Timeout(timeout, connect=CONNECT_SECONDS)
+        with translated():
+            self.sdk = openai.OpenAI(
+                api_key=key,
+                base_url=address,
+                timeout=waits,
+                max_retries=0,
+                http_client=openai.DefaultHttpxClient(
+                    timeout=waits, event_hooks=_deadline_hooks(clock, deadline)
+                ),
+            )
+
+    @property
+    def official(self) -> bool:
+        """Whether this is OpenAI itself and not a server that speaks its protocol."""
+        host = self.sdk.base_url.host
+        return host == "api.openai.com" or host.endswith(".api.openai.com")
+
+    def context_window(self, model: str) -> int | None:
+        """Return None: neither protocol tells."""
+        return None
+
+    def close(self) -> None:
+        """Close connections."""
+        self.sdk.close()
+
+
+def _deadline_hooks(
+    clock: Callable[[], float], deadline: float
+) -> dict[str, list[Callable[..., None]]]:
+    """Return HTTP hooks that end a body still arriving at the deadline.
+
+    They watch bytes, not events: a stream may stay alive on comments alone, which make no event.
+    """
+    import httpx2
+
+    class Watched(httpx2.SyncByteStream):
+        def __init__(self, body: Any, until: float) -> None:
+            self.body, self.until = body, until
+
+        def __iter__(self) -> Iterator[bytes]:
+            for chunk in self.body:
+                if clock() > self.until:
+                    raise httpx2.ReadTimeout(f"no whole answer within {deadline:g} s")
+                yield chunk
+
+        def close(self) -> None:
+            self.body.close()
+
+    def begin(request: httpx2.Request) -> None:
+        request.extensions["until"] = clock() + deadline
+
+    def watch(response: httpx2.Response) -> None:
+        response.stream = Watched(response.stream, response.request.extensions["until"])
+
+    return {"request": [begin], "response": [watch]}
+
+
+def opened(create: Callable[..., Any], body: dict[str, Any]) -> openai.Stream[Any]:
+    """Send a request and return the SDK's stream, of which no event has been read."""
+    with translated():
+        return create(**body, stream=True)
+
+
+def request_id_of(stream: openai.Stream[Any]) -> str | None:
+    """Return the provider's name for the request."""
+    return stream.response.headers.get("x-request-id")
+
+
+def told(stream: openai.Stream[Any]) -> Iterator[dict[str, Any]]:
+    """Read the events of a stream as plain JSON: servers leave out fields that the SDK's types require."""
+    with translated(request_id_of(stream)), stream:
+        for event in stream:
+            if not hasattr(event, "to_dict"):
+                raise LLMError("transient", "the stream holds an event that is no JSON object")
+            yield event.to_dict(warnings=False)
+
+
+def ended_early(request_id: str | None) -> LLMError:
+    """Return the error of a stream without its last event: the SDK ends silently then."""
+    return LLMError("transient", "the stream ended early", request_id=request_id)
+
+
+@contextmanager
+def translated(request_id: str | None = None) -> Iterator[None]:
+    """Turn every failure of the SDK and of the HTTP library beneath it into an `LLMError`."""
+    import httpx2
+    import openai
+
+    try:
+        yield
+    except openai.APIStatusError as error:
+        raise fault_of(
+            error.body or error.message,
+            status=error.status_code,
+            retry_after=seconds_of(dict(error.response.headers)),
+            request_id=error.request_id,
+        ) from error
+    except openai.APIConnectionError as error:
+        cause = error.__cause__
+        # An address without its http:// fails the same way, but no other try mends it.
+        kind = "invalid" if isinstance(cause, httpx2.UnsupportedProtocol) else "transient"
+        raise LLMError(
+            kind, _one_line(f"{error.message} {cause or ''}"), request_id=request_id
+        ) from error
+    except openai.APIError as error:
+        raise fault_of(error.body or error.message, request_id=request_id) from error
+    except (openai.OpenAIError, httpx2.InvalidURL) as error:
+        raise LLMError("invalid", _one_line(str(error)), request_id=request_id) from error
+    except (
+        httpx2.HTTPError,
+        httpx2.StreamError,
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+    ) as error:
+        words = _one_line(f"{type(error).__name__}: {error}")
+        raise LLMError("transient", words, request_id=request_id) from error
+
+
+def fault_of(
+    reported: object,
+    *,
+    status: int | None = None,
+    retry_after: float | None = None,
+    request_id: str | None = None,
+) -> LLMError:
+    """Return the error that a server reported: as {"type", "code", "message"}, or as some text.
+
+    A stream fails under status 200, and then some servers give the status as the code.
+    """
+    about = reported if isinstance(reported, dict) else {}
+    code, sort = str(about.get("code") or ""), str(about.get("type") or "")
+    message = str(about.get("message") or about.get("detail") or reported or "no reason given")
+    if status is None and code.isdigit() and 400 <= int(code) < 600:
+        status = int(code)
+    words = f"{sort} {code} {message}"
+    if "rate_limit" in code:
+        words = code  # the message of a mere rate limit advertises the billing page
+    elif not sort and not code:
+        words += " server_error"  # it broke off and cannot say why
+    where = f"HTTP {status} " if status else ""
+    return LLMError(
+        kind_of(status, words),
+        _one_line(f"{where}{code or sort}: {message}"),
+        status=status,
+        retry_after=retry_after,
+        request_id=request_id,
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:LONGEST_MESSAGE]
+
+
+def mended(said: Any) -> Any:
+    """Return a JSON value without halves of characters, which no file and no request can hold.
+
+    A server written in JavaScript may cut a character in two; where both halves came they are joined.
+    """
+    text = json.dumps(said, ensure_ascii=False)
+    return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def call_of(identity: str, name: str, arguments: str) -> ToolCall:
+    """Read a call; arguments that are no JSON object, or hold what no log can, are its `parse_error`.
+
+    No text at all is what some servers send for a tool without arguments.
+    """
+    try:
+        value = json.loads(arguments.strip() or "{}")
+        canonical_json(value).encode()
+        fault = None if isinstance(value, dict) else f"it is a {type(value).__name__}"
+    except (ValueError, RecursionError) as error:
+        value, fault = {}, str(error)
+    if fault is None:
+        return ToolCall(id=identity, name=name, arguments=value)
+    quote = arguments if len(arguments) <= LONGEST_QUOTE else f"{arguments[:LONGEST_QUOTE]}..."
+    return ToolCall(
+        id=identity,
+        name=name,
+        parse_error=f"the arguments are no JSON object ({fault}): {quote}",
+    )
+
+
+def answer_text(answer: ToolAnswer) -> str:
+    """Return the text of an answer; neither protocol has another place to say that it is an error."""
+    return f"ERROR: {answer.text}" if answer.is_error else answer.text
+
+
+def spent_of(usage: dict[str, Any] | None, read: str, written: str) -> Spent:
+    """Read a usage record, whose fields begin with `read` and `written`; a server may send none."""
+    usage = usage or {}
+    before = usage.get(f"{read}_tokens_details") or {}
+    after = usage.get(f"{written}_tokens_details") or {}
+    return Spent(
+        input_tokens=usage.get(f"{read}_tokens") or 0,
+        cache_read_tokens=before.get("cached_tokens") or 0,
+        cache_write_tokens=before.get("cache_write_tokens") or 0,
+        output_tokens=usage.get(f"{written}_tokens") or 0,
+        reasoning_tokens=after.get("reasoning_tokens") or 0,
+    )

@@ -1,0 +1,80 @@
+"""The one layer of retries: waits as long as the provider asks, within a budget of wall-clock time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import tenacity
+
+from agent.llm.conversation import Client, Reply, Request
+from agent.llm.faults import RETRIED, LLMError
+
+BUDGET_S = 3600.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+Say = Callable[[str], None]
+
+
+class RetryingClient:
+    """A client whose transient failures are tried again.
+
+    Quota, credentials and wrong requests are never retried. A wait longer than what is left of the
+    budget ends the request at once: the run is kept, and can be resumed when the wait is over.
+    """
+
+    def __init__(
+        self,
+        inner: Client,
+        budget_s: float = BUDGET_S,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        say: Say = lambda text: None,
+    ) -> None:
+        self.inner, self.budget_s = inner, budget_s
+        self.clock, self.sleep, self.say = clock, sleep, say
+
+    def generate(self, request: Request) -> Reply:
+        """Send a request until it succeeds, or until its time is used up; raise the last `LLMError`."""
+        end = self.clock() + self.budget_s
+        backoff = tenacity.wait_exponential_jitter(FIRST_WAIT_S, LONGEST_WAIT_S)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            asked = failure(state).retry_after
+            return backoff(state) if asked is None else asked
+
+        def late(state: tenacity.RetryCallState) -> bool:
+            # `upcoming_sleep` is what `wait` gave for this failure.
+            return self.clock() + state.upcoming_sleep > end
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            self.say(f"{failure(state)}; trying again in {state.upcoming_sleep:.0f} s")
+
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(worth_another_try),
+            wait=wait,
+            stop=late,
+            sleep=self.sleep,
+            before_sleep=tell,
+            reraise=True,
+        )
+        return attempts(self.inner.generate, request)
+
+    def context_window(self, model: str) -> int | None:
+        """Return what the inner client says."""
+        return self.inner.context_window(model)
+
+    def close(self) -> None:
+        """Close the inner client."""
+        self.inner.close()
+
+
+def worth_another_try(error: BaseException) -> bool:
+    """Say whether waiting may help."""
+    return isinstance(error, LLMError) and error.kind in RETRIED
+
+
+def failure(state: tenacity.RetryCallState) -> LLMError:
+    """Return the failure of the last attempt."""
+    error = state.outcome.exception() if state.outcome else None
+    assert isinstance(error, LLMError)
+    return error
