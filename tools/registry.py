@@ -157,5 +157,7 @@ def describe_faults(where: str, record: type[BaseModel], error: ValidationError)
             lines.append(f"{where}: field {path!r} is required")
         else:
             shown = repr(fault.get("input"))[:120]
-            lines.append(f"{where}: {path or 'arguments'}: {fault['msg']} (got {shown})")
+            # A tag that fits no record is repeated whole in the message, however long it is.
+            told = fault["msg"] if len(fault["msg"]) <= 400 else f"{fault['msg'][:300]} ..."
+            lines.append(f"{where}: {path[:200] or 'arguments'}: {told} (got {shown})")
     return lines

@@ -110,6 +110,7 @@ class Client(Protocol):
 
 MOST_ARGUMENTS = 200_000
 """Characters; a longer call is answered and not executed."""
+MOST_DEPTH = 40
 
 
 def parsed_call(identity: str, name: str, raw: str) -> ToolCall:
@@ -128,7 +129,17 @@ def parsed_call(identity: str, name: str, raw: str) -> ToolCall:
         return refused(str(error))
     if not isinstance(arguments, dict):
         return refused("not an object")
+    if deeper_than(arguments, MOST_DEPTH):
+        return refused(f"nested more than {MOST_DEPTH} deep")
     return ToolCall(id=identity, name=name, arguments=arguments)
+
+
+def deeper_than(value: Any, depth: int) -> bool:
+    """Say whether lists and objects are nested more than `depth` deep."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(deeper_than(each, depth - 1) for each in inner)
 
 
 def no_number(name: str) -> float:

@@ -7,25 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.investigation import ToolCall
-from agent.llm.conversation import Api, AssistantTurn, Reply, Request, StopReason, UserTurn
+from agent.llm.conversation import (
+    Api,
+    AssistantTurn,
+    Reply,
+    Request,
+    StopReason,
+    UserTurn,
+    parsed_call,
+)
 from agent.llm.faults import LLMError
 from agent.llm.openai_wire import (
     OpenAIConnection,
     answer_text,
-    call_of,
+    asked,
     ended_early,
     mended,
-    opened,
-    request_id_of,
     spent_of,
-    told,
 )
 
 API: Api = "openai.chat"
 REASONING = ("reasoning_content", "reasoning")
 """Where servers put readable reasoning; `reasoning_details` is OpenRouter's list of blocks."""
-GROWING = ("text", "summary", "data")
-"""Fields of such a block that arrive in pieces."""
+GROWING = ("text", "summary")
+"""Fields of such a block that arrive in pieces; encrypted `data` comes whole."""
 STOPS: dict[str, StopReason] = {"length": "max_tokens", "content_filter": "refusal"}
 BROKEN = ("error", "abort")
 """How a server says that it gave up in the middle."""
@@ -36,42 +41,44 @@ class ChatClient(OpenAIConnection):
 
     def generate(self, request: Request) -> Reply:
         """Send a request and read the whole response; raise `LLMError`."""
-        stream = opened(self.sdk.chat.completions.create, self.body(request))
         answer = _Answer()
-        for chunk in told(stream):
-            answer.add(chunk)
-        return answer.reply(request, request_id_of(stream))
+        body = _body(request, official=self.official)
+        with asked(self.sdk.chat.completions.create, body) as (chunks, request_id):
+            for chunk in chunks:
+                answer.add(chunk)
+        return answer.reply(request, request_id)
 
-    def body(self, request: Request) -> dict[str, Any]:
-        """Return the request in the protocol's words; the next one's messages begin with this one's."""
-        messages = [message for turn in request.turns for message in _messages(turn)]
-        if request.system:
-            messages.insert(0, {"role": "system", "content": request.system})
-        # OpenAI refuses the older name for its reasoning models, most other servers know no other.
-        limit = "max_completion_tokens" if self.official else "max_tokens"
-        body: dict[str, Any] = {
-            "model": request.model,
-            "messages": messages,
-            limit: request.max_output_tokens,
-            "stream_options": {"include_usage": True},
-        }
-        if self.official and request.session:
-            body["prompt_cache_key"] = request.session
-        if request.tools:
-            body["tools"] = [
-                {
-                    "type": "function",
-                    "function": {
-                        "name": tool.name,
-                        "description": tool.description,
-                        "parameters": tool.parameters,
-                    },
-                }
-                for tool in request.tools
-            ]
-            body["tool_choice"] = "auto" if request.may_call else "none"
-            body["parallel_tool_calls"] = True
-        return body
+
+def _body(request: Request, *, official: bool) -> dict[str, Any]:
+    """Return the request in the protocol's words; the next one's messages begin with this one's."""
+    messages = [message for turn in request.turns for message in _messages(turn)]
+    if request.system:
+        messages.insert(0, {"role": "system", "content": request.system})
+    # OpenAI refuses the older name for its reasoning models, many other servers know no other.
+    limit = "max_completion_tokens" if official else "max_tokens"
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": messages,
+        limit: request.max_output_tokens,
+        "stream_options": {"include_usage": True},
+    }
+    if official and request.session:
+        body["prompt_cache_key"] = request.session
+    if request.tools:
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": tool.parameters,
+                },
+            }
+            for tool in request.tools
+        ]
+        body["tool_choice"] = "auto" if request.may_call else "none"
+        body["parallel_tool_calls"] = True
+    return body
 
 
 def _messages(turn: UserTurn | AssistantTurn) -> list[Any]:
@@ -146,7 +153,7 @@ class _Answer:
     def _add_detail(self, detail: dict[str, Any]) -> None:
         """Add to the last block if it is the same one: blocks go back as they would have come whole."""
         last = self.details[-1] if self.details else {}
-        if any(last.get(key) != detail.get(key) for key in ("type", "index")):
+        if "data" in detail or any(last.get(key) != detail.get(key) for key in ("type", "index")):
             self.details.append(dict(detail))
             return
         for key, value in detail.items():
@@ -221,7 +228,10 @@ def _read_calls(said: dict[str, Any]) -> tuple[ToolCall, ...]:
     calls: list[ToolCall] = []
     for item in said.get("tool_calls") or ():
         function = item["function"]
-        calls.append(call_of(item["id"], function["name"], function["arguments"]))
-        if calls[-1].parse_error or not function["arguments"].strip():
+        # No text at all is what some servers send for a tool without arguments.
+        if not function["arguments"].strip():
+            function["arguments"] = "{}"
+        calls.append(parsed_call(item["id"], function["name"], function["arguments"]))
+        if calls[-1].parse_error:
             function["arguments"] = "{}"
     return tuple(calls)

@@ -6,18 +6,23 @@ import json
 from typing import Any
 
 from agent.investigation import ToolCall
-from agent.llm.conversation import Api, AssistantTurn, Reply, Request, StopReason, UserTurn
+from agent.llm.conversation import (
+    Api,
+    AssistantTurn,
+    Reply,
+    Request,
+    StopReason,
+    UserTurn,
+    parsed_call,
+)
 from agent.llm.openai_wire import (
     OpenAIConnection,
     answer_text,
-    call_of,
+    asked,
     ended_early,
     fault_of,
     mended,
-    opened,
-    request_id_of,
     spent_of,
-    told,
 )
 
 API: Api = "openai.responses"
@@ -32,13 +37,15 @@ class ResponsesClient(OpenAIConnection):
 
     def generate(self, request: Request) -> Reply:
         """Send a request and read the whole response; raise `LLMError`."""
-        stream = opened(self.sdk.responses.create, _body(request))
-        request_id = request_id_of(stream)
-        for event in told(stream):
-            if event.get("type") == "error":
-                raise fault_of({**event, "type": None}, request_id=request_id)
-            if event.get("type") in LAST_EVENTS:
-                return _reply(event.get("response") or {}, request, request_id)
+        with asked(self.sdk.responses.create, _body(request)) as (events, request_id):
+            for event in events:
+                sort = event.pop("type", None)
+                if sort == "error":
+                    raise fault_of(event, request_id=request_id)
+                if sort in LAST_EVENTS:
+                    status = sort.removeprefix("response.")
+                    response = {"status": status, **(event.get("response") or {})}
+                    return _reply(response, request, request_id)
         raise ended_early(request_id)
 
 
@@ -126,9 +133,9 @@ def _stop(
     response: dict[str, Any], calls: bool, refusal: str, request_id: str | None
 ) -> tuple[StopReason, str]:
     """Return why a response ended and in whose words; raise if it failed."""
-    error = response.get("error")
-    if response.get("status") == "failed" or error:
-        if (error or {}).get("code") not in REFUSALS:
+    if response.get("status") == "failed":
+        error: dict[str, Any] = response.get("error") or {}
+        if error.get("code") not in REFUSALS:
             raise fault_of(error, request_id=request_id)
         return "refusal", f"{error['code']}: {error.get('message') or ''}"
     if refusal:
@@ -151,7 +158,8 @@ def _without_calls(output: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _call(item: dict[str, Any]) -> ToolCall:
-    return call_of(item["call_id"], item["name"], item.get("arguments") or "")
+    identity, name, arguments = (item.get(key) or "" for key in ("call_id", "name", "arguments"))
+    return parsed_call(identity, name, arguments or "{}")
 
 
 def _parts(output: list[dict[str, Any]], sort: str, field: str, key: str) -> str:

@@ -1,18 +1,17 @@
-"""What OpenAI's two protocols share: the connection, how a failure is told, tool arguments, usage."""
+"""What OpenAI's two protocols share: the connection, how a failure is told, usage."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from agent.investigation import Spent, ToolCall
+from agent.investigation import Spent
 from agent.llm.conversation import ToolAnswer
 from agent.llm.faults import LLMError, kind_of, seconds_of
-from tools.experiment import canonical_json
 
 if TYPE_CHECKING:
     import httpx2
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10.0
 LONGEST_MESSAGE = 500
 """A gateway's error may be a whole HTML page."""
-LONGEST_QUOTE = 200
 
 
 class OpenAIConnection:
@@ -112,20 +110,21 @@ def _deadline_hooks(
     return {"request": [begin], "response": [watch]}
 
 
-def opened(create: Callable[..., Any], body: dict[str, Any]) -> openai.Stream[Any]:
-    """Send a request and return the SDK's stream, of which no event has been read."""
+@contextmanager
+def asked(
+    create: Callable[..., openai.Stream[Any]], body: dict[str, Any]
+) -> Generator[tuple[Iterator[dict[str, Any]], str | None]]:
+    """Send a request; give the events of its answer as they come and the provider's name for it."""
     with translated():
-        return create(**body, stream=True)
+        stream = create(**body, stream=True)
+    with stream:
+        request_id = stream.response.headers.get("x-request-id")
+        yield _told(stream, request_id), request_id
 
 
-def request_id_of(stream: openai.Stream[Any]) -> str | None:
-    """Return the provider's name for the request."""
-    return stream.response.headers.get("x-request-id")
-
-
-def told(stream: openai.Stream[Any]) -> Iterator[dict[str, Any]]:
-    """Read the events of a stream as plain JSON: servers leave out fields that the SDK's types require."""
-    with translated(request_id_of(stream)), stream:
+def _told(stream: openai.Stream[Any], request_id: str | None) -> Iterator[dict[str, Any]]:
+    """Read events as plain JSON: servers leave out fields that the SDK's types require."""
+    with translated(request_id):
         for event in stream:
             if not hasattr(event, "to_dict"):
                 raise LLMError("transient", "the stream holds an event that is no JSON object")
@@ -138,7 +137,7 @@ def ended_early(request_id: str | None) -> LLMError:
 
 
 @contextmanager
-def translated(request_id: str | None = None) -> Iterator[None]:
+def translated(request_id: str | None = None) -> Generator[None]:
     """Turn every failure of the SDK and of the HTTP library beneath it into an `LLMError`."""
     import httpx2
     import openai
@@ -194,10 +193,11 @@ def fault_of(
         words = code  # the message of a mere rate limit advertises the billing page
     elif not sort and not code:
         words += " server_error"  # it broke off and cannot say why
-    where = f"HTTP {status} " if status else ""
+    place = f"HTTP {status}" if status else "in the stream"
+    name = f" {code or sort}" if code or sort else ""
     return LLMError(
         kind_of(status, words),
-        _one_line(f"{where}{code or sort}: {message}"),
+        _one_line(f"{place}{name}: {message}"),
         status=status,
         retry_after=retry_after,
         request_id=request_id,
@@ -215,27 +215,6 @@ def mended(said: Any) -> Any:
     """
     text = json.dumps(said, ensure_ascii=False)
     return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
-
-
-def call_of(identity: str, name: str, arguments: str) -> ToolCall:
-    """Read a call; arguments that are no JSON object, or hold what no log can, are its `parse_error`.
-
-    No text at all is what some servers send for a tool without arguments.
-    """
-    try:
-        value = json.loads(arguments.strip() or "{}")
-        canonical_json(value).encode()
-        fault = None if isinstance(value, dict) else f"it is a {type(value).__name__}"
-    except (ValueError, RecursionError) as error:
-        value, fault = {}, str(error)
-    if fault is None:
-        return ToolCall(id=identity, name=name, arguments=value)
-    quote = arguments if len(arguments) <= LONGEST_QUOTE else f"{arguments[:LONGEST_QUOTE]}..."
-    return ToolCall(
-        id=identity,
-        name=name,
-        parse_error=f"the arguments are no JSON object ({fault}): {quote}",
-    )
 
 
 def answer_text(answer: ToolAnswer) -> str:
