@@ -262,6 +262,7 @@ class _Handler(BaseHTTPRequestHandler):
             "content-type": "text/html" if html else "application/json",
             "content-length": str(len(content)),
             "x-request-id": REQUEST_ID,
+            "request-id": REQUEST_ID,
             **error.headers,
         }
         for name, value in headers.items():
@@ -276,6 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.send_header("x-request-id", REQUEST_ID)
+        self.send_header("request-id", REQUEST_ID)
         self.end_headers()
         for frame in frames:
             self._chunk(frame)

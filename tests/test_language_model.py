@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -284,9 +284,7 @@ def test_a_conversation_is_a_function_of_the_transcript(tmp_path: Path) -> None:
     worker = InProcessWorker(base.subject, BLACK_BOX, tmp_path / "run" / "blobs")
     investigation = open_run(tmp_path / "run", case_of(), worker, NAME, 7)
     run(investigation, Watching(NAME, client), Budget(investigation.case.limits))
-    again: Callable[[Any], Any] = lambda each: type(each).model_validate_json(
-        each.model_dump_json()
-    )  # noqa: E731
     for transcript, before in seen:
-        assert conversation(again(transcript), fresh=False) == before
+        stored = type(transcript).model_validate_json(transcript.model_dump_json())
+        assert conversation(stored, fresh=False) == before
         assert "/secret/place" not in json.dumps([turn.model_dump() for turn in before])

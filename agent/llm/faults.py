@@ -42,7 +42,7 @@ class LLMError(Exception):
         retry_after: float | None = None,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(" ".join(message.split())[:500])
         self.kind: Kind = kind
         self.status = status
         self.retry_after = retry_after
