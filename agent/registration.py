@@ -14,7 +14,7 @@ from scipy.stats import chi2
 
 from agent.case import Case
 from agent.contrasts import check_prompts, contrast_faults
-from agent.forms import effects
+from agent.forms import effects, largest_effect
 from agent.investigation import Investigation
 from agent.population import Pool, Population, draw, fingerprint
 from agent.prediction import Prediction, Registration, Rival
@@ -101,7 +101,7 @@ def prepare(
         sd = pilot_sd(investigation, prediction, population)
         power = check_power(prediction, sd, alpha, population)
     else:
-        check_smallest_p(prediction, alpha, population)
+        check_smallest_p(prediction, sd, alpha, population)
         pilot_sd(investigation, prediction, population)
     return Registration(
         id=identifier,
@@ -321,7 +321,7 @@ def check_power(prediction: Prediction, sd: float, alpha: float, population: Pop
         raise ToolError(
             f"the smallest effect of interest must be at least {FLOOR_IN_SD} sd, here {FLOOR_IN_SD * sd:.3g}"
         )
-    check_smallest_p(prediction, alpha, population)
+    check_smallest_p(prediction, sd, alpha, population)
     if prediction.form == "equivalence":
         power = power_tost(size, sd, prediction.clusters, alpha)
         if power < POWER:
@@ -341,7 +341,9 @@ def check_power(prediction: Prediction, sd: float, alpha: float, population: Pop
     return power
 
 
-def check_smallest_p(prediction: Prediction, alpha: float, population: Population) -> None:
+def check_smallest_p(
+    prediction: Prediction, sd: float | None, alpha: float, population: Population
+) -> None:
     """Raise `ToolError` when the smallest p that the form can reach exceeds alpha."""
     if prediction.form in ("rank", "localisation"):
         smallest, hint = 1 / (len(prediction.placebos) + 1), f"{math.ceil(1 / alpha) - 1} placebos"
@@ -350,7 +352,13 @@ def check_smallest_p(prediction: Prediction, alpha: float, population: Populatio
         smallest = stats.existence_p(clusters, clusters, prediction.smallest_effect)
         hint = "more clusters or a smaller share"
     elif prediction.form == "equivalence":
-        return
+        if sd is not None and sd > SMALLEST_SD[unit(prediction.measure)]:
+            return
+        # The pilot showed next to no spread, so perhaps the confirmation will show none at all.
+        bound, margin = largest_effect(prediction), prediction.smallest_effect
+        smallest = stats.tost_p([0.0] * prediction.clusters, margin, bound=bound)
+        enough = math.ceil(math.log(alpha) / math.log(1 - margin / bound)) if bound else 0
+        hint = f"{enough} clusters, or a wider margin" if bound else "a measure with bounds"
     else:
         smallest = stats.sign_flip_smallest_p(prediction.clusters, "greater")
         hint = f"{math.ceil(math.log2(1 / alpha))} clusters"

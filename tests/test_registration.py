@@ -113,6 +113,19 @@ def test_what_cannot_succeed_is_refused(
     assert told in found and len(found.splitlines()) == 1
 
 
+def test_an_equivalence_without_spread_needs_clusters_enough(tmp_path: Path) -> None:
+    """Twelve templates that all show nothing cannot exclude ten points: found out before they are spent."""
+    never = {"behaviours": [{"shown": ["Yes."], "otherwise": ["No."], "logit": -60.0}]}
+    path = tmp_path / "run"
+    investigation = open_run(path, case_of(), worker_for(path, table=never), "scripted", 7)
+    for k, family in enumerate(FAMILIES, 1):
+        hypothesis = Hypothesis(id=f"H{k}", claim="c", family=family, rivals=("r",), prior=0.5)
+        investigation.record("hypothesis", hypothesis.model_dump(mode="json"))
+    wish = {"form": "equivalence", "rivals": SMALL}
+    told = refusal(investigation, prediction(**wish, smallest_effect=0.1))
+    assert "0.2824, above its alpha 0.0125; it needs 42 clusters, or a wider margin" in told
+
+
 def edit(**fields: Any) -> dict[str, Any]:
     return {"name": "t", "edits": [fields]}
 
