@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,9 @@ from agent.llm.conversation import (
 )
 from agent.llm.faults import LLMError
 from agent.loop import run
-from agent.opening import open_run
+from agent.opening import open_run, resume_run
 from agent.scripted import ScriptedInvestigator
+from evals.kill_trial import outcome
 from tests.scripted_run import case_of, turns, worker_for
 from tools.black_box import BLACK_BOX
 from tools.worker_client import InProcessWorker
@@ -130,8 +132,6 @@ def test_a_resumed_run_asks_with_the_same_bytes(tmp_path: Path) -> None:
     stopped = [*replies[:2], LLMError("quota", "spend limit reached")]
     with pytest.raises(LLMError, match="spend limit"):
         drive(tmp_path / "run", stopped)
-    from agent.opening import resume_run
-
     base: Any = worker_for(tmp_path / "run")
     worker = InProcessWorker(base.subject, BLACK_BOX, tmp_path / "run" / "blobs")
     investigation = resume_run(tmp_path / "run", worker)
@@ -288,3 +288,39 @@ def test_a_conversation_is_a_function_of_the_transcript(tmp_path: Path) -> None:
         stored = type(transcript).model_validate_json(transcript.model_dump_json())
         assert conversation(stored, fresh=False) == before
         assert "/secret/place" not in json.dumps([turn.model_dump() for turn in before])
+
+
+def by_length(replies: Sequence[Reply]) -> type[FakeClient]:
+    """Return a client that answers by how much has been said, so that it can take over anywhere."""
+
+    class Remembering(FakeClient):
+        def generate(self, request: Request) -> Reply:
+            self.requests.append(request)
+            return replies[sum(isinstance(turn, AssistantTurn) for turn in request.turns)]
+
+    return Remembering
+
+
+def test_killed_at_any_record_it_asks_the_same_and_comes_to_the_same(tmp_path: Path) -> None:
+    replies = [reply(turn) for turn in turns()]
+    whole, _ = drive(tmp_path / "whole", replies)
+    expected = outcome(tmp_path / "whole")
+    lines = (tmp_path / "whole" / "events.jsonl").read_bytes().splitlines(keepends=True)
+    asked: dict[int, Request] = {}
+    for kept in range(1, len(lines)):
+        path = tmp_path / f"killed-{kept}"
+        shutil.copytree(tmp_path / "whole", path)
+        (path / "events.jsonl").write_bytes(b"".join(lines[:kept]))
+        base: Any = worker_for(path)
+        worker = InProcessWorker(base.subject, BLACK_BOX, path / "blobs")
+        investigation = resume_run(path, worker)
+        client = by_length(replies)([])
+        model = LanguageModelInvestigator(NAME, client)
+        run(investigation, model, Budget(investigation.case.limits))
+        investigation.folder.close()
+        assert outcome(path) == expected, kept
+        for request in client.requests:
+            said = sum(isinstance(turn, AssistantTurn) for turn in request.turns)
+            assert asked.setdefault(said, request) == request, kept
+        shutil.rmtree(path)
+    assert len(asked) == len(replies) and whole.ended == "submitted"
