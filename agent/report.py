@@ -298,9 +298,7 @@ def shown(row: dict[str, Any]) -> Shown:
     turns = [(message["role"], cut(message["content"])) for message in prompt["messages"]]
     if prompt["prefill"]:
         turns.append(("answer begins with", cut(prompt["prefill"])))
-    outputs = row.get("outputs")
-    if outputs is None:
-        outputs = [f"log P({text}) = {value:.3f}" for text, value in row["logprobs"].items()]
+    outputs = row_outputs(row)
     return Shown(
         item=row["id"],
         template=row["template_id"],
@@ -308,6 +306,16 @@ def shown(row: dict[str, Any]) -> Shown:
         outputs=tuple(cut(text) for text in outputs[:SHOWN_ITEMS]),
         scores=tuple(row["scores"][:SHOWN_ITEMS]),
     )
+
+
+def row_outputs(row: dict[str, Any]) -> list[str]:
+    """Return what a row was scored on, one text for each score."""
+    if "outputs" in row:
+        return row["outputs"]
+    if "logprobs" in row:
+        found = [f"log P({text}) = {value:.3f}" for text, value in row["logprobs"].items()]
+        return ["; ".join(found)]
+    return [f"projection {row['projection']:.4g}" if row["projection"] is not None else "no reading"]
 
 
 def cut(value: Any) -> Any:

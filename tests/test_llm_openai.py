@@ -200,18 +200,16 @@ def test_without_tools_nothing_is_said_of_them(server: LLMServer, client: AskedC
 
 
 def test_a_turn_from_another_api_is_written_anew(server: LLMServer, client: AskedClient) -> None:
-    foreign = AssistantTurn(
-        text="I look.",
-        calls=(ToolCall(id="toolu_1", name="look", arguments={"layer": 3}),),
-        api="anthropic.messages",
-        said=[{"type": "thinking", "signature": "bound"}],
-    )
+    call = ToolCall(id="toolu_1", name="look", arguments={"layer": 3})
+    thought = {"type": "thinking", "signature": "bound"}
+    foreign = AssistantTurn(text="I look.", calls=(call,), api="anthropic.messages", said=[thought])
     result = ToolAnswer(call="toolu_1", name="look", text="fine")
-    server.play(Reply("So."))
-    client.generate(request_of(OPENING, foreign, UserTurn(answers=(result,))))
-    sent = json.dumps(said_so_far(server, 0))
-    assert "I look." in sent and json.dumps('{"layer": 3}') in sent and "toolu_1" in sent
-    assert "bound" not in sent
+    server.play(Reply("So."), Reply("So."))
+    for turn in (foreign, foreign.model_copy(update={"said": thought})):
+        client.generate(request_of(OPENING, turn, UserTurn(answers=(result,))))
+        sent = json.dumps(said_so_far(server, -1))
+        assert "I look." in sent and json.dumps('{"layer": 3}') in sent and "toolu_1" in sent
+        assert "bound" not in sent
 
 
 BILLING = "Rate limit reached. Visit platform.openai.com/account/billing to add a payment method."

@@ -114,6 +114,13 @@ def test_no_arguments_at_all_are_an_empty_object(server: LLMServer, chat: ChatCl
     ask(server, chat, Reply("Good."), OPENING, turn, UserTurn(answers=(answer,)))
 
 
+def test_calls_without_words_go_back_without_content(server: LLMServer, chat: ChatClient) -> None:
+    turn = ask(server, chat, Reply(calls=(Call("a", "look", "{}"),))).turn
+    answer = ToolAnswer(call="a", name="look", text="ok")
+    ask(server, chat, Reply("Good."), OPENING, turn, UserTurn(answers=(answer,)))
+    assert server.requests[1].body["messages"][1]["content"] is None
+
+
 def test_usage_may_be_missing(server: LLMServer, chat: ChatClient) -> None:
     assert ask(server, chat, chunks({"content": "Yes."})).spent == Spent()
 
@@ -135,6 +142,7 @@ SEALED = [{"type": "reasoning.encrypted", "index": 1, "data": data} for data in 
                 {"reasoning_details": [{**TEXT, "text": "So ", "signature": None}]},
                 {"reasoning_details": [{**TEXT, "text": "so."}]},
                 {"reasoning_details": [{**TEXT, "signature": "signed"}]},
+                {"reasoning_details": [{**TEXT, "text": "", "signature": None}]},
                 {"reasoning_details": SEALED},
             ],
             {"reasoning_details": [{**TEXT, "text": "So so.", "signature": "signed"}, *SEALED]},
@@ -205,10 +213,12 @@ def test_a_response_that_is_incomplete_for_any_other_reason_is_cut(
     server: LLMServer, responses: ResponsesClient
 ) -> None:
     call = {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"}
+    words = {"type": "message", "role": "assistant", "content": []}
     details = {"reason": "steered"}
-    step = finished("incomplete", incomplete_details=details, output=[call])
+    step = finished("incomplete", incomplete_details=details, output=[call, words])
     reply = ask(server, responses, step)
     assert (reply.stop, reply.detail, reply.turn.calls) == ("cut", "steered", ())
+    ask(server, responses, Reply("Good."), OPENING, reply.turn, UserTurn(text="Go on."))
 
 
 def test_the_sdk_is_loaded_by_a_client_only() -> None:

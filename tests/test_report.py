@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from agent.finding import Finding
 from agent.rendering import render_html, render_markdown, write_report
-from agent.report import Evidence, Report, build_report
+from agent.report import Evidence, Report, build_report, shown
 from agent.safe_text import markdown_block, markdown_text, safe_text
 from agent.wording import name as in_ticks
 from tests.scripted_run import case_of, level, make_run, prediction, turns
@@ -318,3 +318,20 @@ def test_the_same_log_gives_the_same_pages(folder: Path) -> None:
     write_report(folder)
     assert {p.name: p.read_bytes() for p in (folder / "report").iterdir()} == before
     assert json.loads(before["report.json"])["format"] == 1
+
+
+@pytest.mark.parametrize(
+    ("read", "told"),
+    [
+        ({"outputs": ["a", "b"], "scores": [1.0, None]}, ("a", "b")),
+        ({"logprobs": {"yes": -0.5, "no": -1.5}, "scores": [1.0]}, ("log P(yes) = -0.500; log P(no) = -1.500",)),
+        ({"projection": 0.25, "scores": [0.25]}, ("projection 0.25",)),
+        ({"projection": None, "scores": [None]}, ("no reading",)),
+    ],
+)  # fmt: skip
+def test_a_row_is_shown_with_one_text_for_each_score(
+    read: dict[str, Any], told: tuple[str, ...]
+) -> None:
+    prompt = {"messages": [{"role": "user", "content": "Well?"}], "prefill": ""}
+    found = shown({"id": "i", "template_id": "t", "slots": {}, "prompt": prompt, **read})
+    assert found.outputs == told and len(found.scores) == len(told)

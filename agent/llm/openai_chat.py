@@ -172,7 +172,7 @@ class _Answer:
 
     def _open_call(self, index: int | None, identity: str, name: str) -> _Piece:
         """Return the call that a piece belongs to; some servers number no call, or all of them 0."""
-        same = [call for call in self.calls if index is None or call.index == index][-1:]
+        same = [call for call in self.calls if call.index == index][-1:]
         for call in same:
             other = identity and call.id and identity != call.id
             unnumbered = index is None and name and not (identity and identity == call.id)

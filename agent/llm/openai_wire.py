@@ -52,16 +52,13 @@ class OpenAIConnection:
         import httpx2
         import openai
 
-        waits = httpx2.Timeout(timeout, connect=CONNECT_SECONDS)
         with translated():
             self.sdk = openai.OpenAI(
                 api_key=key,
                 base_url=address,
-                timeout=waits,
+                timeout=httpx2.Timeout(timeout, connect=CONNECT_SECONDS),
                 max_retries=0,
-                http_client=openai.DefaultHttpxClient(
-                    timeout=waits, event_hooks=_deadline_hooks(clock, deadline)
-                ),
+                http_client=openai.DefaultHttpxClient(event_hooks=_deadline_hooks(clock, deadline)),
             )
 
     @property
