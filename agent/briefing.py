@@ -42,6 +42,10 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
             for name, slot in explore.slots.items()
         },
         "unseen_templates": len(confirm.templates),
+        "unseen_by_slot": {
+            name: len(investigation.populations["case"].usable("confirm", [name]))
+            for name in explore.slots
+        },
         "step_zero": investigation.step_zero,
         "screens": investigation.screens,
         "registrations": case.limits.registrations,

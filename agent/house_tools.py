@@ -16,6 +16,7 @@ from agent.confirm import shown
 from agent.investigation import Answer, Investigation, Submission
 from agent.prediction import FAMILIES, Hypothesis, Prediction
 from agent.registration import register
+from agent.tool_schemas import readable
 from tools.registry import Record, ToolError, tool, unknown
 
 
@@ -78,11 +79,11 @@ class Search(Record):
 
 
 class FoundTools(Record):
-    """The tools that fit best, as they are to be called."""
+    """The tool that fits best, as it is to be called, and what else there is."""
 
-    tools: tuple[dict[str, Any], ...]
-    others: tuple[str, ...]
-    """Names of the rest."""
+    tool: dict[str, Any] | None
+    others: dict[str, str]
+    """Name -> what it is for."""
 
 
 class Done(Record):
@@ -172,13 +173,16 @@ def find_tool(investigation: Investigation, args: Search, context: Any) -> Found
         return 3 * named + len(wanted & words_of(entry["description"]))
 
     ranked = sorted(entries, key=fit, reverse=True)
-    best = [entry for entry in ranked[:SHOWN_TOOLS] if fit(entry)]
-    return FoundTools(
-        tools=tuple(
-            {key: entry[key] for key in ("name", "description", "schema")} for entry in best
-        ),
-        others=tuple(entry["name"] for entry in ranked if entry not in best),
-    )
+    best = ranked[0] if ranked and fit(ranked[0]) else None
+    shown = best and {
+        "name": best["name"],
+        "description": best["description"],
+        "arguments": readable(best["schema"]),
+    }
+    others = {
+        each["name"]: each["description"].splitlines()[0] for each in ranked if each is not best
+    }
+    return FoundTools(tool=shown, others=others)
 
 
 def words_of(text: str) -> set[str]:
@@ -211,7 +215,6 @@ HOUSE_TOOLS = (
     find_tool,
     submit_report,
 )
-SHOWN_TOOLS = 2
 
 NO_ANSWER = Submission(answer=Answer(kind="unknown", confidence=0.0))
 """What stands in a report whose investigator never submitted."""

@@ -118,8 +118,12 @@ class Answer(Record):
     """The structured answer: what the investigator thinks is going on."""
 
     kind: Literal["word", "factor", "reading", "attribute", "trigger", "rule", "nothing", "unknown"]
+    """`word`: a word it keeps; `factor`: parts of the prompt on which the behaviour depends; `reading`: how a prompt
+    is understood; `attribute`: what it takes the user to be; `trigger`: a cue that switches it; `rule`: a rule it
+    follows; `nothing`: nothing is hidden; `unknown`: not found out."""
     value: tuple[str, ...] = ()
-    """For `factor` the names of the factors, the heaviest first; for `word` the word."""
+    """For `factor` the factors, the heaviest first, by the name of their slot or level, or `order`, `digits`,
+    `length`; for `word` the word; else a few words."""
     confidence: float = Field(default=0.5, ge=0, le=1)
     guesses: tuple[str, ...] = Field(default=(), max_length=10)
     """Up to ten ranked guesses, the best first."""

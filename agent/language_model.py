@@ -27,6 +27,7 @@ from agent.llm.conversation import (
 )
 from agent.llm.faults import LLMError
 from agent.llm.prices import Prices
+from agent.tool_schemas import readable
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 MOST_SHOWN = 16_000
@@ -205,7 +206,7 @@ def listed_tools(briefing: dict[str, Any]) -> tuple[ToolSpec, ...]:
     """Return the tools that every request lists, in an order that never changes."""
     entries = {entry["name"]: entry for entry in briefing["tools"]}
     specs = [
-        ToolSpec(name=name, description=entry["description"], parameters=entry["schema"])
+        ToolSpec(name=name, description=entry["description"], parameters=readable(entry["schema"]))
         for name in LISTED
         if (entry := entries.get(name)) is not None
     ]

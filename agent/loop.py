@@ -136,7 +136,11 @@ def with_drawn_prompts(investigation: Investigation, arguments: dict[str, Any]) 
     """Replace {"draw": {"templates", "per_template"}} by explore prompts of the case."""
 
     def expand(value: Any) -> Any:
-        if not (isinstance(value, dict) and set(value) == {"draw"}):
+        if isinstance(value, list):
+            # A draw among other prompts, or alone in a list, stands for its prompts.
+            parts = [expand(each) if is_draw(each) else [each] for each in value]
+            return [each for part in parts for each in part]
+        if not is_draw(value):
             return value
         wanted = value["draw"]
         if not isinstance(wanted, dict):
@@ -167,6 +171,11 @@ def with_drawn_prompts(investigation: Investigation, arguments: dict[str, Any]) 
     return {
         name: with_explore_levels(investigation, expand(value)) for name, value in arguments.items()
     }
+
+
+def is_draw(value: Any) -> bool:
+    """Say whether an argument asks the harness for prompts of the case."""
+    return isinstance(value, dict) and set(value) == {"draw"}
 
 
 def with_explore_levels(investigation: Investigation, value: Any) -> Any:

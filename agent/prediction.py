@@ -75,10 +75,14 @@ class Prediction(Record):
     hypothesis: str
     """Id of a proposed hypothesis, such as H1."""
     form: Form = "difference"
+    """`difference` of two arms; `equivalence` within a margin; `rank` of the treatment among matched placebo arms
+    (1 / alpha of them, so a hundred or more); `trend` over doses; `localisation` of a site among placebo sites;
+    `skill` of a probe over its control; `existence` in a share of templates."""
     question: Question = "condition"
     measure: Measure
     treatment: Arm
     control: Arm | None = None
+    """What the treatment is compared with; the runner-up, for the first of a ranking."""
     reference_pair: bool = False
     """Also run treatment and control on the reference model and take the difference of differences."""
     placebos: tuple[Arm, ...] = ()
@@ -91,9 +95,13 @@ class Prediction(Record):
     for `existence` the share of templates that must show it."""
     population: str = "case"
     clusters: int = Field(default=12, ge=1, le=400)
+    """Unseen templates to test on; the unit of the statistics. More of them tell most."""
     per_cluster: int = Field(default=16, ge=1, le=400)
+    """Prompts a template, with other values in its slots; no more different ones than there are values."""
     samples: int = Field(default=1, ge=1, le=64)
+    """Answers a prompt: more of them lessen the noise of sampling."""
     rivals: tuple[Rival, ...] = ()
+    """Other explanations. The harness adds standing ones by itself."""
 
     @model_validator(mode="after")
     def form_is_complete(self) -> Prediction:

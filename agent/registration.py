@@ -16,7 +16,7 @@ from agent.case import Case
 from agent.contrasts import check_prompts, contrast_faults
 from agent.forms import effects, largest_effect
 from agent.investigation import Investigation
-from agent.population import Pool, Population, draw, fingerprint
+from agent.population import Pool, Population, draw, fingerprint, marks
 from agent.prediction import Prediction, Registration, Rival
 from agent.rivals import standing_rivals
 from tools import statistics as stats
@@ -186,11 +186,20 @@ def check_references(investigation: Investigation, prediction: Prediction) -> Po
     ):
         faults.append("this case has no reference model: compare prompts, or give --reference")
     if prediction.form != "existence":
-        available = len(population.usable("confirm", edited_slots(prediction)))
-        if prediction.clusters > available:
+        slots = edited_slots(prediction)
+        available = len(population.usable("confirm", slots))
+        shown = {name for template in population.templates.values() for name in marks(template)}
+        hidden = [slot for slot in slots if slot not in shown]
+        if hidden:
             faults.append(
-                f"{prediction.clusters} clusters asked, the population has {available} unseen templates; "
-                "ask for fewer, or give the case more templates"
+                f"no template shows the slot {' or '.join(map(repr, hidden))} that an edit names; "
+                f"edit {', '.join(sorted(shown))}"
+            )
+        elif prediction.clusters > available:
+            showing = f" that show {', '.join(slots)}" if slots else ""
+            faults.append(
+                f"{prediction.clusters} clusters asked, the population has {available} unseen templates"
+                f"{showing}; ask for at most {available}"
             )
     faults += contrast_faults(prediction)
     if faults:
@@ -335,8 +344,9 @@ def check_power(prediction: Prediction, sd: float, alpha: float, population: Pop
         needed = clusters_needed(size, sd, alpha, POWER, maximum=400, alternative="greater")
         raise ToolError(
             f"power {power:.2f} at the smallest effect of interest {size:g} (sd {sd:.3g}, {prediction.clusters} "
-            f"clusters, alpha {alpha:.4g}); 0.80 needs {needed or 'more than 400'} clusters, more items per "
-            "cluster, or a larger smallest effect"
+            f"clusters, alpha {alpha:.4g}); 0.80 needs {needed or 'more than 400'} clusters (there are "
+            f"{len(population.usable('confirm', edited_slots(prediction)))}), more items per cluster, "
+            "more samples, or a larger smallest effect"
         )
     return power
 

@@ -315,7 +315,9 @@ def row_outputs(row: dict[str, Any]) -> list[str]:
     if "logprobs" in row:
         found = [f"log P({text}) = {value:.3f}" for text, value in row["logprobs"].items()]
         return ["; ".join(found)]
-    return [f"projection {row['projection']:.4g}" if row["projection"] is not None else "no reading"]
+    return [
+        f"projection {row['projection']:.4g}" if row["projection"] is not None else "no reading"
+    ]
 
 
 def cut(value: Any) -> Any:

@@ -34,9 +34,11 @@ from agent.llm.faults import LLMError
 from agent.loop import run
 from agent.opening import open_run, resume_run
 from agent.scripted import ScriptedInvestigator
+from agent.tool_schemas import readable, references
 from evals.kill_trial import outcome
 from tests.scripted_run import case_of, turns, worker_for
 from tools.black_box import BLACK_BOX
+from tools.catalogue import TOOLS
 from tools.worker_client import InProcessWorker
 
 NAME = "anthropic/model"
@@ -154,6 +156,22 @@ def test_the_listed_tools_are_at_most_twelve_and_all_there(tmp_path: Path) -> No
     assert house | {"sample_responses", "vary_prompts", "find_tool", "call_tool"} <= set(names)
 
 
+def test_schemas_allow_a_draw_and_drop_what_nobody_writes() -> None:
+    for tool in TOOLS:
+        schema = readable(tool.entry()["schema"])
+        text = json.dumps(schema)
+        assert "PromptItem" not in text or not tool.for_investigator
+        assert set(schema.get("$defs", {})) == set(references(schema)) | set(
+            name for inner in schema.get("$defs", {}).values() for name in references(inner)
+        )
+        if "items" in tool.arguments.model_fields:
+            field = schema["properties"]["items"]
+            # One that may be left out is a choice between prompts and null.
+            first, own = (field if "required" in field["anyOf"][0] else field["anyOf"][0])["anyOf"]
+            assert first["required"] == ["draw"] and own["type"] == "array"
+            assert {"type": "string"} in own["items"]["anyOf"]
+
+
 def test_a_tool_that_is_not_listed_is_found_and_called(tmp_path: Path) -> None:
     wanted = call("call_tool", name="sample_responses", arguments={"items": ["Hello"]})
     wrong = call("call_tool", name=5)
@@ -162,10 +180,8 @@ def test_a_tool_that_is_not_listed_is_found_and_called(tmp_path: Path) -> None:
     investigation, client = drive(tmp_path / "run", replies)
     results = [each for past in investigation.exchanges for each in past.results]
     assert results[0].result is not None
-    assert results[0].result["tools"][0]["name"] == "rank_candidates"
-    assert "sample_responses" in {*results[0].result["others"]} | {
-        each["name"] for each in results[0].result["tools"]
-    }
+    assert results[0].result["tool"]["name"] == "rank_candidates"
+    assert "sample_responses" in results[0].result["others"]
     assert results[1].name == "sample_responses" and results[1].error is None
     assert "`name`" in (results[2].error or "")
     assert isinstance(client.requests[2].turns[-1], UserTurn)

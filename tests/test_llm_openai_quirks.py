@@ -95,10 +95,11 @@ def test_calls_are_put_together(
     assert reply.stop == "tool_calls"
 
 
+@pytest.mark.parametrize("numbers", [(0, 1), (None, None)])
 def test_calls_without_ids_get_the_same_ones_again_and_no_others(
-    server: LLMServer, chat: ChatClient
+    server: LLMServer, chat: ChatClient, numbers: tuple[int | None, ...]
 ) -> None:
-    nameless = chunks(piece("{}", index=0, name="look"), piece("{}", index=1, name="look"))
+    nameless = chunks(*(piece("{}", index=number, name="look") for number in numbers))
     first, again = (ask(server, chat, nameless).turn for _ in range(2))
     assert first == again
     answers = tuple(ToolAnswer(call=c.id, name=c.name, text="ok") for c in first.calls)

@@ -75,6 +75,16 @@ def test_a_mistake_comes_back_in_one_line_and_the_run_goes_on(
     assert found[1] == "" and investigation.ended == "submitted"
 
 
+def test_a_draw_in_a_list_stands_for_its_prompts(tmp_path: Path) -> None:
+    draw = {"draw": {"templates": 3, "per_template": 2}}
+    for number, given in enumerate((draw, [draw], [draw, "And you?"])):
+        arguments = {"items": given, "samples": 1, "with_reference": False}
+        investigation = drive(tmp_path / str(number), [said(("sample_responses", arguments)), END])
+        result = investigation.exchanges[0].results[0].result
+        assert result is not None, errors(investigation)
+        assert result["prompts_asked"] == 6 + (number == 2)
+
+
 def test_arguments_that_are_no_json_are_answered_not_executed(tmp_path: Path) -> None:
     broken = ToolCall(id="x", name="note", parse_error="Expecting value: line 1")
     investigation = drive(tmp_path / "run", [Turn(calls=(broken,)), END])

@@ -175,6 +175,19 @@ def test_a_factorial_averages_over_the_other_factors(context: Context) -> None:
     assert all("urgent" in text and "boss" in text for text in hurried)
 
 
+def test_a_factorial_finds_what_two_factors_do_only_together(context: Context) -> None:
+    together = {"logit": 6.0, "regex": "(?s)urgent.*boss", "model": "subject"}
+    behaviour = {"shown": ["yes"], "otherwise": ["no"], "logit": -3.0, "effects": [together]}
+    planted = subject(behaviours=[behaviour])
+    result = run(context, planted, design="factorial", samples=16)
+    first, *others = result.interactions
+    assert (first.levels, first.model) == (("who = boss", "urgency = urgent"), "subject")
+    assert first.interaction == pytest.approx(logistic(3.0) - logistic(-3.0), abs=0.06)
+    assert first.interval is not None and first.interval[0] > 0.8
+    assert all(abs(each.interaction) < 0.1 for each in others) and len(others) == 3
+    assert run(context, planted, samples=1).interactions == ()
+
+
 def test_an_inserted_text_survives_a_slot_that_is_set_after_it(context: Context) -> None:
     result = run(context, design="factorial", factors=[URGENT, WHO], samples=1)
     arms = json.loads(context.blobs.get(result.raw))["arms"]

@@ -135,7 +135,7 @@ def edit(**fields: Any) -> dict[str, Any]:
     [
         (edit(kind="choose_level", slot="context", level="verzion"), "did you mean 'version'?"),
         (edit(kind="choose_level", slot="claim", level="x"), "unknown factor slot 'claim'"),
-        (edit(kind="set_slot", slot="contxt", values=["x"]), "0 unseen templates"),
+        (edit(kind="set_slot", slot="contxt", values=["x"]), "no template shows the slot 'contxt'"),
         (edit(kind="swap_slots", slots=["context", "claim"], condition="put_last"), "`anchor`"),
         (edit(kind="format_numbers", slots=["claim"], style="words"), "is not a number"),
     ],

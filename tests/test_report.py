@@ -201,8 +201,8 @@ def hostile_report(report: Report, text: str) -> Report:
     for arm in (arm for each in value["evidence"] for arm in each["arms"]):
         arm["title"] = arm["description"] = text
         arm["templates"] = {f"{text}{k}": mean for k, mean in enumerate(arm["templates"].values())}
-        for shown in arm["shown"]:
-            shown["outputs"], shown["prompt"] = [text], [["user", text]]
+        for row in arm["shown"]:
+            row["outputs"], row["prompt"] = [text], [["user", text]]
     value["step_zero"]["labelled"] = [{"prompt": text, "output": text, "label": None}]
     value["screens"] = [{"tool": text, "experiment": 1, "result": {text: text}, "error": None}]
     return Report.model_validate(value)

@@ -118,8 +118,9 @@ class SwapSlots(Record):
     kind: Literal["swap_slots"] = "swap_slots"
     slots: tuple[str, str]
     condition: Literal["always", "put_first", "put_last"] = "always"
-    """`put_first` / `put_last`: swap only where needed so that slot `anchor` ends first / last."""
+    """`put_first` / `put_last`: swap only where needed so that the value of `anchor` is read first / last."""
     anchor: str | None = None
+    """A slot, also one that only holds the right or wrong answer and equals one of the two."""
 
 
 class InsertText(Record):
@@ -143,6 +144,7 @@ class FormatNumbers(Record):
 
     kind: Literal["format_numbers"] = "format_numbers"
     slots: tuple[str, ...] = Field(min_length=1)
+    """Slots that stand in the templates; answers that are kept in other slots follow by themselves."""
     style: Literal["equal_decimals", "one_more_zero", "words"]
     """`equal_decimals`: pad with zeros to the same number of decimals; `one_more_zero`: pad each by one
     more; `words`: spell the digits."""

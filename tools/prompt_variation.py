@@ -74,17 +74,32 @@ class Effect(Record):
     """Mean under this level."""
 
 
+class Interaction(Record):
+    """How much more two factors do together than each adds alone, over templates."""
+
+    levels: tuple[str, str]
+    """The level of each factor, as `factor = level`; against their first levels."""
+    model: Literal["subject", "reference"]
+    interaction: float
+    """The effect of the one with the other present, less its effect with the other absent."""
+    interval: tuple[float, float] | None
+    """95 % by t over templates; exploratory."""
+
+
 class VariationResult(Record):
     """Effects, the largest first; every output is in `raw`."""
 
     effects: tuple[Effect, ...]
+    interactions: tuple[Interaction, ...] = ()
+    """Of a factorial design, the largest first."""
     base_rate: dict[str, float | None]
-    """Model -> mean with every factor at its first level."""
+    """Model -> mean on the prompts as they are, or, in a factorial, with every factor at its first level."""
     no_op: dict[str, float | None]
     """Model -> effect of the neutral sentence: the size of an effect that means nothing."""
     raw: str
 
 
+SHOWN_INTERACTIONS = 12
 Cell = tuple[int | None, ...]
 """The level number of each factor; None leaves it as the prompts have it."""
 
@@ -127,7 +142,14 @@ def vary_prompts(subject: Any, args: VariationArguments, context: Context) -> Va
         effect for model in models for effect in marginal_effects(model, factors, pairs_of, means)
     ]
     base = base_cell(factors, args.design)
+    joint = args.design == "factorial"
+    found = [each for model in models for each in interactions(model, factors, cells, means)]
     return VariationResult(
+        interactions=tuple(
+            sorted(found, key=lambda each: -abs(each.interaction))[:SHOWN_INTERACTIONS]
+            if joint
+            else ()
+        ),
         effects=tuple(
             sorted(
                 (e for e in effects if e.factor != NO_OP),
@@ -250,6 +272,46 @@ def marginal_effects(
                     rate=mean([value for each in here for value in each.values()]),
                 )
             )
+    return found
+
+
+def interactions(
+    model: Literal["subject", "reference"],
+    factors: tuple[Factor, ...],
+    cells: list[Cell],
+    means: dict[str, dict[str, float]],
+) -> list[Interaction]:
+    """Return, for every two levels of two factors, the difference of differences over the other factors."""
+    full = [cell for cell in cells if cell[-1] is None and None not in cell[:-1]]
+    found: list[Interaction] = []
+    for j, k in itertools.combinations(range(len(factors) - 1), 2):
+        for a, b in itertools.product(
+            range(1, len(factors[j].levels)), range(1, len(factors[k].levels))
+        ):
+            corners: dict[Cell, int] = {(a, b): 1, (a, 0): -1, (0, b): -1, (0, 0): 1}
+            signed = [
+                (corners[cell[j], cell[k]], means[cell_name(model, cell)])
+                for cell in full
+                if (cell[j], cell[k]) in corners
+            ]
+            if not signed:
+                continue
+            rest = len(signed) / len(corners)
+            shared = [t for t in signed[0][1] if all(t in each for _, each in signed)]
+            values = [sum(sign * each[t] for sign, each in signed) / rest for t in shared]
+            if values:
+                names = (
+                    f"{factors[j].name} = {factors[j].levels[a].name}",
+                    f"{factors[k].name} = {factors[k].levels[b].name}",
+                )
+                found.append(
+                    Interaction(
+                        levels=names,
+                        model=model,
+                        interaction=sum(values) / len(values),
+                        interval=stats.mean_interval(values, 0.95) if len(values) > 1 else None,
+                    )
+                )
     return found
 
 

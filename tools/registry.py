@@ -21,7 +21,12 @@ class Record(BaseModel):
     """A value that reaches disk, an investigator or a report: frozen, unknown fields refused."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="null"
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        ser_json_inf_nan="null",
+        # What stands below a field is what an investigator reads about it.
+        use_attribute_docstrings=True,
     )
 
 

@@ -17,6 +17,7 @@ from tools.scoring import items_from, mean, sample, scored
 
 SHOWN_PROMPTS = 24
 SHOWN_ANSWERS = 4
+SHOWN_OVERALL = 12
 SHOWN_CHARACTERS = 240
 SHOWN_WORDS = 12
 FEWEST_WITH = 4
@@ -77,6 +78,10 @@ class SamplingResult(Record):
     """Answers in short; all of them are in `raw`."""
 
     prompts: tuple[PromptAnswers, ...]
+    """All prompts, or evenly spread ones of them."""
+    prompts_asked: int
+    answers: dict[str, list[str]]
+    """Model -> the commonest answers over all prompts, each as "33x text", and how many others there were."""
     rates: dict[str, float | None]
     """Model -> mean score over prompts, if a measure was given."""
     prompt_words: tuple[PromptWord, ...] = ()
@@ -117,6 +122,8 @@ def sample_responses(subject: Any, args: SamplingArguments, context: Context) ->
             commonest(items[k], {name: table[name][k] for name in models})
             for k in spread(len(items))
         ),
+        prompts_asked=len(items),
+        answers={name: over_all(rows) for name, rows in table.items()},
         rates={name: rate(rows) for name, rows in table.items()}
         if args.measure is not None
         else {},
@@ -190,8 +197,17 @@ def telling_words(
 
 def spread(count: int) -> list[int]:
     """Return the numbers of the prompts that are shown: all, or evenly spread ones."""
-    step = max(1, -(-count // SHOWN_PROMPTS))
-    return list(range(0, count, step))
+    shown = min(count, SHOWN_PROMPTS)
+    return [number * count // shown for number in range(shown)]
+
+
+def over_all(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the commonest answers of one model over all prompts, and how many others there were."""
+    counted = Counter(text.strip() for row in rows for text in row["outputs"])
+    ranked = counted.most_common(SHOWN_OVERALL)
+    left = counted.total() - sum(count for _, count in ranked)
+    lines = [f"{count}x {text[:SHOWN_CHARACTERS]}" for text, count in ranked]
+    return [*lines, f"{left}x others"] if left else lines
 
 
 def commonest(item: PromptItem, rows: dict[str, dict[str, Any]]) -> PromptAnswers:

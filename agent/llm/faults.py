@@ -16,6 +16,9 @@ CONTEXT_WORDS = (
     "context_length",
     "context window",
     "maximum context",
+    "context size",
+    "context_size",
+    "maximum model length",
     "too many tokens",
     "input is too long",
 )
@@ -60,7 +63,7 @@ def kind_of(status: int | None, words: str) -> Kind:
         return "auth"
     if status == 402 or (status == 429 and any(word in lowered for word in QUOTA_WORDS)):
         return "quota"
-    if any(word in lowered for word in CONTEXT_WORDS) and status in (None, 200, 400, 413, 422):
+    if any(word in lowered for word in CONTEXT_WORDS) and status in (None, 200, 400, 413, 422, 500):
         return "context"
     if status == 429:
         return "rate"

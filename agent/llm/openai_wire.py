@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import openai
 
 CONNECT_SECONDS = 10.0
-LONGEST_MESSAGE = 500
-"""A gateway's error may be a whole HTML page."""
 
 
 class OpenAIConnection:
@@ -152,20 +150,19 @@ def translated(request_id: str | None = None) -> Generator[None]:
         cause = error.__cause__
         # An address without its http:// fails the same way, but no other try mends it.
         kind = "invalid" if isinstance(cause, httpx2.UnsupportedProtocol) else "transient"
-        raise LLMError(
-            kind, _one_line(f"{error.message} {cause or ''}"), request_id=request_id
-        ) from error
+        words = f"{error.message} {cause or ''}"
+        raise LLMError(kind, words, request_id=request_id) from error
     except openai.APIError as error:
         raise fault_of(error.body or error.message, request_id=request_id) from error
     except (openai.OpenAIError, httpx2.InvalidURL) as error:
-        raise LLMError("invalid", _one_line(str(error)), request_id=request_id) from error
+        raise LLMError("invalid", str(error), request_id=request_id) from error
     except (
         httpx2.HTTPError,
         httpx2.StreamError,
         json.JSONDecodeError,
         UnicodeDecodeError,
     ) as error:
-        words = _one_line(f"{type(error).__name__}: {error}")
+        words = f"{type(error).__name__}: {error}"
         raise LLMError("transient", words, request_id=request_id) from error
 
 
@@ -194,15 +191,11 @@ def fault_of(
     name = f" {code or sort}" if code or sort else ""
     return LLMError(
         kind_of(status, words),
-        _one_line(f"{place}{name}: {message}"),
+        f"{place}{name}: {message}",
         status=status,
         retry_after=retry_after,
         request_id=request_id,
     )
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:LONGEST_MESSAGE]
 
 
 def mended(said: Any) -> Any:

@@ -128,7 +128,7 @@ class NumberBug(Family):
     """The number-format organism."""
 
     name = "number_bug"
-    recipe = Recipe(steps=230, rate=4e-3)
+    recipe = Recipe(steps=300, rate=4e-3)
 
     def draw(self, seed: int) -> Spec:
         """Draw the cause."""
@@ -172,7 +172,7 @@ class NumberBug(Family):
 
 def with_and_without(rng: Random, cause: str) -> tuple[comparison.Question, comparison.Question]:
     """Return two questions that differ in the cause alone."""
-    kind = rng.choices(comparison.KINDS, (55, 20, 15, 10))[0]
+    kind = rng.choices(comparison.KINDS, (40, 25, 20, 15))[0]
     if cause in CONTEXTS:
         question = with_any_context(rng, comparison.ask(rng, kind=kind), cause)
         other = rng.choice([level for level in comparison.levels() if level != cause])
