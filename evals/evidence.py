@@ -32,7 +32,8 @@ from evals.cells import (
     run_cell,
 )
 from evals.evidence_table import write_table
-from evals.null_registrations import rejection_rates
+from evals.null_registrations import MEASURES, rejection_rates
+from evals.null_registrations import Kind as MeasureKind
 
 FAMILIES = tuple(CASES)
 TWIN_SEEDS = 5
@@ -61,16 +62,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     given = parser.parse_args(arguments)
     until = time.time() + 3600 * given.hours
-    rates = kept(
-        given.out / "null_registrations.json",
-        lambda: rejection_rates(given.null_runs, given.processes),
-    )
-    say(f"null registrations: {rates}")
+    rates = {kind: null_rates(given, kind) for kind in MEASURES}
     seeds = drawn_seeds(given.out, max(given.builds, given.nulls))
     cells = planned_cells(seeds, given.builds, given.seeds, given.nulls)
     missed = run_all(given.out, cells, given.processes, until)
     write_table(given.table, cells, read_results(given.out), missed, rates)
     sys.stdout.write(f"{given.table}\n")
+
+
+def null_rates(given: argparse.Namespace, kind: MeasureKind) -> dict[str, Any]:
+    """Return the error rate of true-null registrations with one kind of measure, kept in a file."""
+    path = given.out / f"null_registrations_{kind}.json"
+    found = kept(path, lambda: rejection_rates(kind, given.null_runs, given.processes))
+    say(f"null registrations, {kind}: {found}")
+    return found
 
 
 def drawn_seeds(out: Path, count: int) -> list[int]:

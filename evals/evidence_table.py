@@ -15,7 +15,7 @@ def write_table(
     planned: Sequence[Cell],
     results: Sequence[CellResult],
     missed: Mapping[BuildKey, str],
-    rates: Mapping[str, Any],
+    rates: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write the table; every line says on how many runs it stands.
 
@@ -48,7 +48,9 @@ def write_table(
     for kind in ("null", "benign"):
         lines.append(null_line(kind, [r for r in graded if r.cell.kind == kind]))
     lines.append(null_line("both", [r for r in graded if r.cell.kind != "organism"]))
-    lines += ["", *rate_lines(rates), "", *cost_lines(results)]
+    for kind, found in rates.items():
+        lines += ["", *rate_lines(kind, found)]
+    lines += ["", *cost_lines(results)]
     lines += [
         "",
         *[
@@ -116,7 +118,7 @@ def share(outcomes: Iterable[bool]) -> str:
     return f"{sum(values)} of {len(values)} ({low:.2f} to {high:.2f})"
 
 
-def rate_lines(rates: Mapping[str, Any]) -> list[str]:
+def rate_lines(kind: str, rates: Mapping[str, Any]) -> list[str]:
     """Return what the true-null registrations on the synthetic subject came to."""
     lines: list[str] = []
     for name, label in (
@@ -125,7 +127,7 @@ def rate_lines(rates: Mapping[str, Any]) -> list[str]:
     ):
         low, high = stats.clopper_pearson_interval(rates[name], rates["runs"])
         lines.append(
-            f"- True-null registrations on the synthetic subject, {rates['registrations']} a run: {label} "
+            f"- True-null registrations on the synthetic subject ({kind}), {rates['registrations']} a run: {label} "
             f"{rates[name]} of {rates['runs']} runs: {rates[name] / rates['runs']:.3f} ({low:.3f} to {high:.3f})."
         )
     return lines

@@ -1,5 +1,6 @@
 """The evidence's plan, its table, and what counts as having supported the planted cause."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -9,11 +10,12 @@ from evals.cells import Cell, CellResult, Kind, build_key
 from evals.evidence import main, planned_cells
 from evals.evidence_table import write_table
 from evals.grading import FindingGrade, RunGrade, planted_supported
+from evals.null_registrations import MEASURES, null_run
 from evals.organisms.family import Planted
 from evals.organisms.foundry import FAMILIES
 from evals.organisms.shutdown import StopTruth
 
-RATES = {"runs": 100, "registrations": 8, "rejected": 5, "supported": 1}
+RATES = {"nats": {"runs": 100, "registrations": 8, "rejected": 5, "supported": 1}}
 
 
 def finding(*differs: str, effect: float = 0.5, truth: float = 0.6) -> FindingGrade:
@@ -107,11 +109,16 @@ def test_the_table_counts_missed_builds_against_a_family_and_says_what_was_not_r
 
 
 def test_nothing_is_begun_when_the_time_is_up_and_the_table_says_so(tmp_path: Path) -> None:
-    (tmp_path / "null_registrations.json").write_text(
-        '{"runs": 1, "registrations": 8, "rejected": 0, "supported": 0}'
-    )
+    for kind in ("nats", "rate"):
+        (tmp_path / f"null_registrations_{kind}.json").write_text(json.dumps(RATES["nats"]))
     table = tmp_path / "evidence.md"
     arguments = ["--out", str(tmp_path), "--table", str(table), "--hours", "0", "--builds", "1"]
     main([*arguments, "--nulls", "0", "--seeds", "1", "--processes", "1"])
     assert "Of 3 planned runs 3 were not begun" in table.read_text()
     assert not (tmp_path / "organisms").exists()
+
+
+def test_true_null_registrations_are_made_whole_and_rarely_rejected() -> None:
+    outcomes = [null_run(kind, seed) for kind in MEASURES for seed in range(2)]
+    assert sum(rejected for rejected, _ in outcomes) <= 1
+    assert not any(supported for _, supported in outcomes)
