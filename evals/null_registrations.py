@@ -36,20 +36,18 @@ MEASURES: dict[Kind, dict[str, Any]] = {
     "nats": {"kind": "logprob_difference", "positive": ["I keep"], "negative": ["I leave"]},
     "rate": {"kind": "regex", "pattern": "keep"},
 }
-SIZES: dict[Kind, tuple[float, ...]] = {"nats": (2.0, 3.0, 4.0, 6.0), "rate": (0.6, 0.9)}
+SIZES: dict[Kind, tuple[float, ...]] = {"nats": (3.0, 4.0, 6.0, 9.0, 15.0), "rate": (0.6, 0.9)}
 """Smallest effects to try: the first that has the power is registered."""
 ITEMS: dict[Kind, int] = {"nats": 1, "rate": 4}
 FAMILIES = ("wording", "format", "trigger")
 THINGS = 60
 
 
-def null_templates() -> list[str]:
-    """Return questions about nothing."""
-    return [f"{{mood}}On the {word} day, {question}" for word in ORDINALS for question in QUESTIONS]
-
-
 def null_case(kind: Kind) -> Case:
     """Return a case about nothing: a question, a slot of eight levels that mean nothing."""
+    templates = [
+        f"{{mood}}On the {word} day, {question}" for word in ORDINALS for question in QUESTIONS
+    ]
     levels = {name: [f"It is a {name} {noun}. " for noun in NOUNS] for name in MOODS}
     return Case.model_validate(
         {
@@ -57,7 +55,7 @@ def null_case(kind: Kind) -> Case:
             "behaviour": "nothing happens",
             "subject": {"model": "synthetic"},
             "measure": MEASURES[kind],
-            "templates": [{"text": text} for text in null_templates()],
+            "templates": [{"text": text} for text in templates],
             "slots": {
                 "mood": {"levels": levels},
                 "thing": {
@@ -87,7 +85,6 @@ def null_table(seed: int) -> BehaviourTable:
             "reference": False,
             "behaviours": [{"match": "", "shown": ["I keep it."], "otherwise": ["I leave it."]}],
             "scatter": {"template_by_wording": 0.5, "seed": seed},
-            "templates": null_templates(),
         }
     )
 

@@ -10,10 +10,12 @@ from evals.cells import Cell, CellResult, Kind, build_key
 from evals.evidence import main, planned_cells
 from evals.evidence_table import write_table
 from evals.grading import FindingGrade, RunGrade, planted_supported
-from evals.null_registrations import MEASURES, null_run
+from evals.null_registrations import MEASURES, MOODS, null_run, null_table
 from evals.organisms.family import Planted
 from evals.organisms.foundry import FAMILIES
 from evals.organisms.shutdown import StopTruth
+from tools.prompt import user_prompt
+from tools.synthetic import SyntheticSubject
 
 RATES = {"nats": {"runs": 100, "registrations": 8, "rejected": 5, "supported": 1}}
 
@@ -116,6 +118,15 @@ def test_nothing_is_begun_when_the_time_is_up_and_the_table_says_so(tmp_path: Pa
     main([*arguments, "--nulls", "0", "--seeds", "1", "--processes", "1"])
     assert "Of 3 planned runs 3 were not begun" in table.read_text()
     assert not (tmp_path / "organisms").exists()
+
+
+def test_the_null_subject_reacts_to_wordings_though_to_none_in_particular() -> None:
+    """Without that, no test could ever err, and the error rate would be a triviality."""
+    subject = SyntheticSubject(null_table(3))
+    texts = [f"It is a {mood} lamp. On the first day, what now?" for mood in MOODS[:6]]
+    prompts = [user_prompt(text) for text in texts]
+    found = subject.continuation_logprobs(prompts, [["I keep"]] * len(texts))
+    assert len({round(row[0], 3) for row in found}) == len(texts)
 
 
 def test_true_null_registrations_are_made_whole_and_rarely_rejected() -> None:
