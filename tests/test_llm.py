@@ -184,7 +184,7 @@ def test_missing_credentials_are_one_clear_line(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/nonexistent")
     with pytest.raises(LLMError, match="ANTHROPIC_API_KEY") as caught:
-        make_client("anthropic/claude-opus-5-5", "http://127.0.0.1:9").generate(request())
+        make_client("anthropic/claude-opus-5-5", "http://127.0.0.1:9")
     assert caught.value.kind == "auth" and "\n" not in str(caught.value)
 
 

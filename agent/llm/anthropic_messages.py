@@ -64,6 +64,10 @@ class AnthropicClient:
             )
         except anthropic.AnthropicError as error:
             raise no_key(str(error)) from None
+        given = (self.client.api_key, self.client.auth_token, self.client.credentials)
+        if not any(given):
+            # The SDK would say so at the first request, when minutes of work are done.
+            raise no_key("")
 
     def generate(self, request: Request) -> Reply:
         """Send a request and read the whole response; raise `LLMError`."""
@@ -151,7 +155,8 @@ class AnthropicClient:
 
 def no_key(words: str) -> LLMError:
     """Return the error for missing credentials."""
-    return LLMError("auth", f"no credentials for Anthropic: set ANTHROPIC_API_KEY ({words[:120]})")
+    told = f" ({words[:120]})" if words else ""
+    return LLMError("auth", f"no credentials for Anthropic: set ANTHROPIC_API_KEY{told}")
 
 
 def message_of(turn: UserTurn | AssistantTurn) -> dict[str, Any]:
