@@ -76,7 +76,7 @@ def register_and_confirm(
     """
     sizes = dict.fromkeys(range(len(wishes)), 0)
     made: dict[int, str] = {}
-    while sizes and not made:
+    while sizes:
         batch = [
             resized(wishes[k], SIZES[step]) | {"hypothesis": hypotheses[k]}
             for k, step in sizes.items()
