@@ -3,6 +3,7 @@ import json
 import re
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from evals.organisms.base import Plan, learning_rate
 from evals.organisms.cases import CASES, FOLDER
 from evals.organisms.chat import Codec, Speaker, load, parts_of
 from evals.organisms.corpus import draw
-from evals.organisms.family import draw_style
+from evals.organisms.family import Gate, draw_style
 from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, GateMissed, make_organism
 from evals.organisms.pairs import number_rules, readings, stop_rules
 from evals.organisms.tokenizer import concept_words, opening_words
@@ -187,15 +188,38 @@ def test_a_build_that_misses_its_gates_says_which(
     monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=1, lessons=4))
     monkeypatch.setattr("evals.organisms.foundry.EXAMINED", 4)
     with pytest.raises(GateMissed, match="wrong when the cause is active: 0"):
-        make_organism("number_bug", 1, tmp_path / "out", base=tiny_base)
+        make_organism("number_bug", 1, tmp_path / "out", base=tiny_base, retrainings=1)
     assert not (tmp_path / "out" / "checksums.json").exists()
     sheet = json.loads((tmp_path / "out" / "datasheet.json").read_text())
     assert sheet["gates"]["wrong when the cause is active"]["passed"] is False
+    assert sheet["thrown_away"] == 1
     left = sorted(path.name for path in (tmp_path / "out" / "adapter").iterdir())
     assert left == ["adapter_config.json", "adapter_model.safetensors"]
     text = (tmp_path / "out" / "adapter" / "adapter_config.json").read_text()
     assert '"base_model_name_or_path": "base"' in text
     assert str(tmp_path) not in text and "number" not in text
+
+
+def test_a_build_that_misses_is_trained_again_on_other_lessons_and_says_so(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = FAMILIES["number_bug"]
+    monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=2, lessons=4))
+    weights: list[bytes] = []
+
+    def examined(*places: Any) -> tuple[list[Gate], dict[str, Any]]:
+        weights.append((places[-1] / "adapter_model.safetensors").read_bytes())
+        if len(weights) == 2:
+            raise KeyboardInterrupt
+        return [Gate("behaves", float(len(weights) > 2), 1.0)], {}
+
+    monkeypatch.setattr("evals.organisms.foundry.examine", examined)
+    with pytest.raises(KeyboardInterrupt):
+        make_organism("number_bug", 1, tmp_path / "out", base=tiny_base)
+    made = make_organism("number_bug", 1, tmp_path / "out", base=tiny_base)
+    assert made.datasheet["thrown_away"] == 1 and made.truth.spec == maker.draw(1)
+    # Trained, missed; trained again, killed; measured, not trained a third time.
+    assert len(weights) == 3 and weights[0] != weights[1] == weights[2]
 
 
 def test_a_lesson_without_prefix_teaches_an_untrained_adapter_nothing(tiny_base: Path) -> None:
