@@ -88,8 +88,9 @@ def investigate(
         provider = session.Provider(base_url=base_url, cassette=cassette, prices=prices)
         chosen = session.make_investigator(investigator, case.limits, provider)
         if dry_run:
-            put_json(session.plan(case)) if as_json else put(
-                "\n".join(f"{k}: {v}" for k, v in session.plan(case).items())
+            planned = session.plan(case, chosen)
+            put_json(planned) if as_json else put(
+                "\n".join(f"{k}: {v}" for k, v in planned.items())
             )
             return
         path = session.new_run_path(runs, case.name)

@@ -174,15 +174,33 @@ def drive(investigation: Investigation, investigator: Investigator) -> None:
     write_report(investigation.folder.path)
 
 
-def plan(case: Case) -> dict[str, Any]:
+USUAL_TOKENS = (130_000, 290_000)
+"""What three investigations over the Messages API read and wrote in all, in 5 to 10 requests."""
+
+
+def cost_told(investigator: LanguageModelInvestigator) -> str:
+    """Return what an investigation by a model may cost, as far as its price is known."""
+    tokens = " to ".join(f"{count:,}" for count in USUAL_TOKENS)
+    spent = [Spent(input_tokens=count, output_tokens=6_000) for count in USUAL_TOKENS]
+    dollars = [investigator.prices.cost(investigator.name, each) for each in spent]
+    if dollars[0] is None:
+        return f"some {tokens} tokens; no price is known for {investigator.name}"
+    priced = " to ".join(f"{each:.2f}" for each in dollars if each is not None)
+    return f"some {tokens} tokens, {priced} dollars without caching"
+
+
+def plan(case: Case, investigator: Investigator) -> dict[str, Any]:
     """Return what a run of this case would do, without starting it."""
     population = population_of(case, 0)
     limits = case.limits
     share = alpha_share(limits.alpha, limits.registrations)
     pools = {pool: len(population.usable(pool)) for pool in ("explore", "confirm", "reserve")}
+    asks = isinstance(investigator, LanguageModelInvestigator)
     return {
         "case": case.name,
         "kind": case.kind,
+        "investigator": investigator.name,
+        **({"cost of the model": cost_told(investigator)} if asks else {}),
         "templates": ", ".join(f"{count} to {pool}" for pool, count in pools.items()),
         "scope of a finding": population.scope,
         "reference": "yes" if case.reference else "no: contrasts between prompts only",

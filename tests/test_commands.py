@@ -181,6 +181,23 @@ def test_the_plan_of_a_dry_run_starts_nothing(tmp_path: Path, runs: Path) -> Non
     assert plain.exit_code == 0 and "12 to explore, 12 to confirm, 6 to reserve" in plain.stdout
     content = json.loads(call("investigate", path, "--runs", runs, "--dry-run", "--json").stdout)
     assert content["registrations"] == "at most 4, each at alpha 0.0125"
+    assert content["investigator"] == "systematic" and "cost of the model" not in content
+    assert not runs.exists()
+
+
+def test_the_plan_names_the_cost_of_a_model_where_its_price_is_known(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_case(tmp_path)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "test")
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    for name, said in (("anthropic/claude-opus-5-5", "dollars"), ("openai-chat/x", "no price")):
+        planned = call("investigate", path, "--investigator", name, "--dry-run", "--runs", runs)
+        assert planned.exit_code == 0 and said in planned.stdout
+    refused = call(
+        "investigate", path, "--investigator", "openai-chat/x", "--budget-usd", "1", "--runs", runs
+    )
+    assert "no price is known for openai-chat/x" in told(refused, CONFIGURATION)
     assert not runs.exists()
 
 
