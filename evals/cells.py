@@ -81,6 +81,22 @@ def build(root: Path, family: str, kind: Kind, seed: int) -> str | None:
     return None
 
 
+def waiting(root: Path) -> list[str]:
+    """Return, for each build that has missed its gates and is not finished, what its last training missed."""
+    found: list[str] = []
+    for path in sorted((root / "organisms").glob("*/datasheet.json")):
+        if (path.parent / "checksums.json").exists():
+            continue
+        sheet = json.loads(path.read_text(encoding="utf-8"))
+        missed = [
+            f"{name} {gate['value']} (limit {gate['limit']})"
+            for name, gate in sheet["gates"].items()
+            if not gate["passed"]
+        ]
+        found.append(f"{sheet['family']} ({sheet['variant']}): {'; '.join(missed)}")
+    return found
+
+
 def truth_of(root: Path, cell: Cell) -> Truth:
     """Return the truth; that of a null is a benign build's: nothing is planted."""
     if cell.kind == "null":

@@ -30,6 +30,7 @@ from evals.cells import (
     build_key,
     read_results,
     run_cell,
+    waiting,
 )
 from evals.evidence_table import write_table
 from evals.null_registrations import MEASURES, rejection_rates
@@ -66,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seeds = drawn_seeds(given.out, max(given.builds, given.nulls))
     cells = planned_cells(seeds, given.builds, given.seeds, given.nulls)
     missed = run_all(given.out, cells, given.processes, until)
-    write_table(given.table, cells, read_results(given.out), missed, rates)
+    unfinished = waiting(given.out) if time.time() >= until else []
+    write_table(given.table, cells, read_results(given.out), missed, rates, unfinished)
     sys.stdout.write(f"{given.table}\n")
 
 

@@ -16,6 +16,7 @@ def write_table(
     results: Sequence[CellResult],
     missed: Mapping[BuildKey, str],
     rates: Mapping[str, Mapping[str, Any]],
+    unfinished: Sequence[str] = (),
 ) -> None:
     """Write the table; every line says on how many runs it stands.
 
@@ -58,6 +59,7 @@ def write_table(
             for key, why in missed.items()
         ],
     ]
+    lines += [f"- missed its gates and not trained again yet: {told}" for told in unfinished]
     failed = [result for result in results if result.grade is None]
     lines += [
         f"- failed: {result.cell.family} ({result.cell.kind}): {result.error}" for result in failed
@@ -87,9 +89,12 @@ def missed_of(missed: Mapping[BuildKey, str], *families: str) -> int:
 def organism_line(name: str, results: Sequence[CellResult], missed: int) -> str:
     """Return one family's line."""
     grades = [result.grade for result in results if result.grade is not None]
-    builds = {result.cell.build for result in results}
+    # The same seeds serve all families.
+    builds = {build_key(result.cell) for result in results}
     found = {
-        result.cell.build for result in results if result.grade and result.grade.planted_supported
+        build_key(result.cell)
+        for result in results
+        if result.grade and result.grade.planted_supported
     }
     planted = share(g.planted_supported for g in grades)
     return (

@@ -95,6 +95,7 @@ def test_the_table_counts_missed_builds_against_a_family_and_says_what_was_not_r
         result("taboo", "organism", 0, 1, run_grade(planted=True)),
         result("taboo", "organism", 0, 2, run_grade(false=1)),
         result("number_bug", "null", 0, 1, run_grade(hidden=True)),
+        result("number_bug", "organism", 0, 1, run_grade()),
     ]
     write_table(tmp_path / "t.md", planned, results, {("taboo", "organism", 1): "word said"}, RATES)
     lines = (tmp_path / "t.md").read_text().splitlines()
@@ -102,12 +103,14 @@ def test_the_table_counts_missed_builds_against_a_family_and_says_what_was_not_r
     cells = [cell.strip() for cell in taboo.strip("|").split("|")]
     assert cells[1:5] == ["2", "1 of 2 (0.01 to 0.99)", "1 of 2", "1"]
     assert cells[6].startswith("1 of 2")
+    (whole,) = [line for line in lines if line.startswith("| all")]
+    assert "| 1 of 3 | 1 |" in whole, "one build of each family, and one that missed"
     (null,) = [line for line in lines if line.startswith("| null")]
     assert null.rstrip("| ").endswith("1 of 1 (0.03 to 1.00)")
     assert any("word said" in line for line in lines)
     (left,) = [line for line in lines if "not begun" in line]
     # Two builds a family, two runs each, one twin and one null; two runs of each of two builds are settled.
-    assert f"{len(planned)} planned runs {len(planned) - 5}" in left
+    assert f"{len(planned)} planned runs {len(planned) - 6}" in left
 
 
 def test_nothing_is_begun_when_the_time_is_up_and_the_table_says_so(tmp_path: Path) -> None:
