@@ -9,6 +9,7 @@ import pytest
 
 from agent.budget import Budget
 from agent.case import Limits
+from agent.investigation import Exchange, Spent, Turn
 
 
 class Clock:
@@ -20,10 +21,14 @@ class Clock:
         return self.now
 
 
-def state(steps: int = 0, seconds: tuple[float, ...] = ()) -> Any:
+def state(steps: int = 0, seconds: tuple[float, ...] = (), spent: Spent | None = None) -> Any:
     return SimpleNamespace(
-        exchanges=[None] * steps, experiments=[SimpleNamespace(seconds=each) for each in seconds]
+        exchanges=[Exchange(turn=Turn(spent=spent))] * steps,
+        experiments=[SimpleNamespace(seconds=each) for each in seconds],
     )
+
+
+TURN = Spent(input_tokens=900, output_tokens=100, dollars=0.25)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,11 @@ def state(steps: int = 0, seconds: tuple[float, ...] = ()) -> Any:
         ({"steps": None, "tool_seconds": 5}, state(99, (2.0, 2.9)), None),
         ({"steps": None, "tool_seconds": 5}, state(99, (2.0, 3.0)), "tool seconds"),
         ({"steps": None}, state(10_000, (1e9,)), None),
+        ({"tokens": 3000}, state(2, spent=TURN), None),
+        ({"tokens": 3000}, state(3, spent=TURN), "tokens"),
+        ({"dollars": 0.8}, state(3, spent=TURN), None),
+        ({"dollars": 0.8}, state(4, spent=TURN), "dollars"),
+        ({"dollars": 0.8, "tokens": 10}, state(9), None),
     ],
 )
 def test_the_limit_that_is_used_up_is_named(
