@@ -30,6 +30,7 @@ class Budget:
 
     def shares(self, investigation: Investigation) -> dict[str, float]:
         """Return the share spent of every limit that is set; 1 is all of it."""
+        asked = spent_by(investigation)
         spent = {
             "minutes": (self.minutes(), self.limits.minutes),
             "tool seconds": (
@@ -38,13 +39,11 @@ class Budget:
             ),
             "steps": (float(len(investigation.exchanges)), self.limits.steps),
             "tokens": (
-                float(
-                    sum(each.input_tokens + each.output_tokens for each in spent_by(investigation))
-                ),
+                float(sum(each.input_tokens + each.output_tokens for each in asked)),
                 self.limits.tokens,
             ),
             "dollars": (
-                sum(each.dollars or 0.0 for each in spent_by(investigation)),
+                sum(each.dollars or 0.0 for each in asked),
                 self.limits.dollars,
             ),
         }

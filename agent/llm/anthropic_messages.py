@@ -20,7 +20,7 @@ from agent.llm.conversation import (
     UserTurn,
     parsed_call,
 )
-from agent.llm.faults import LLMError, kind_of, seconds_of
+from agent.llm.faults import LLMError, ended_early, kind_of, seconds_of
 
 STOPS: dict[str, StopReason] = {
     "end_turn": "stop",
@@ -239,7 +239,7 @@ def read_stream(events: Iterator[Any], request_id: str | None) -> Reply:
             case _:
                 pass
     if not ended or not raw_stop:
-        raise LLMError("transient", "the stream ended early", request_id=request_id)
+        raise ended_early(request_id)
     ordered = [blocks[index] for index in sorted(blocks)]
     return reply_of(ordered, raw_stop, detail, spent_of(usage), model, request_id)
 

@@ -53,6 +53,11 @@ class LLMError(Exception):
         self.request_id = request_id
 
 
+def ended_early(request_id: str | None) -> LLMError:
+    """Return the error of a stream without its last event: the SDKs end silently then."""
+    return LLMError("transient", "the stream ended early", request_id=request_id)
+
+
 def kind_of(status: int | None, words: str) -> Kind:
     """Classify a failure by its HTTP status, or its lack, and by the words of type, code and message.
 

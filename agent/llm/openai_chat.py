@@ -16,12 +16,11 @@ from agent.llm.conversation import (
     UserTurn,
     parsed_call,
 )
-from agent.llm.faults import LLMError
+from agent.llm.faults import LLMError, ended_early
 from agent.llm.openai_wire import (
     OpenAIConnection,
     answer_text,
     asked,
-    ended_early,
     mended,
     spent_of,
 )

@@ -15,11 +15,11 @@ from agent.llm.conversation import (
     UserTurn,
     parsed_call,
 )
+from agent.llm.faults import ended_early
 from agent.llm.openai_wire import (
     OpenAIConnection,
     answer_text,
     asked,
-    ended_early,
     fault_of,
     mended,
     spent_of,

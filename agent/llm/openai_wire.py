@@ -126,11 +126,6 @@ def _told(stream: openai.Stream[Any], request_id: str | None) -> Iterator[dict[s
             yield event.to_dict(warnings=False)
 
 
-def ended_early(request_id: str | None) -> LLMError:
-    """Return the error of a stream without its last event: the SDK ends silently then."""
-    return LLMError("transient", "the stream ended early", request_id=request_id)
-
-
 @contextmanager
 def translated(request_id: str | None = None) -> Generator[None]:
     """Turn every failure of the SDK and of the HTTP library beneath it into an `LLMError`."""
