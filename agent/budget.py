@@ -69,5 +69,8 @@ class Budget:
 
 
 def spent_by(investigation: Investigation) -> list[Spent]:
-    """Return what each turn of a language model cost."""
-    return [each.turn.spent for each in investigation.exchanges if each.turn.spent is not None]
+    """Return what each turn of a language model cost, and what other roles cost (events `spent`)."""
+    turns = [each.turn.spent for each in investigation.exchanges if each.turn.spent is not None]
+    # Not part of the state: what a judge or a writer cost is no decision of the harness.
+    others = [event.data["spent"] for event in investigation.folder.of_type("spent")]
+    return [*turns, *(Spent.model_validate(each) for each in others)]
