@@ -9,6 +9,8 @@ from typing import Any
 
 from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation
+from agent.registration import left_to_register
+from agent.sceptic import rest_case
 
 SHOWN_VALUES = 12
 SHOWN_ROWS = 20
@@ -48,9 +50,10 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
         },
         "step_zero": investigation.step_zero,
         "screens": investigation.screens,
-        "registrations": case.limits.registrations,
+        "registrations": left_to_register(investigation, 0),
+        "roles": investigation.roles,
         "tools": [
             *(entry for entry in catalogue.tools if entry["for_investigator"]),
-            *(tool.entry() for tool in HOUSE_TOOLS),
+            *(tool.entry() for tool in (*HOUSE_TOOLS, rest_case)),
         ],
     }

@@ -75,6 +75,12 @@ def investigate(
     base_url: BaseUrl = None,
     cassette: Cassette = None,
     prices: PriceFile = None,
+    writer: Annotated[
+        str | None, typer.Option(help="Model that writes fresh prompts and sees no hypothesis.")
+    ] = None,
+    sceptic: Annotated[
+        str | None, typer.Option(help="Model that may only register counter-experiments.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     as_json: AsJson = False,
@@ -87,8 +93,11 @@ def investigate(
         case = session.changed_case(case_file, subject, reference, adapter, limits)
         provider = session.Provider(base_url=base_url, cassette=cassette, prices=prices)
         chosen = session.make_investigator(investigator, case.limits, provider)
+        roles = session.Roles(writer=writer, sceptic=sceptic)
+        for role, name in roles.named().items():
+            session.role_model(role, name, provider)
         if dry_run:
-            planned = session.plan(case, chosen)
+            planned = session.plan(case, chosen, roles)
             put_json(planned) if as_json else put(
                 "\n".join(f"{k}: {v}" for k, v in planned.items())
             )
@@ -96,7 +105,7 @@ def investigate(
         path = session.new_run_path(runs, case.name)
         session.check_disk(path)
     say(f"run: {path}")
-    session.drive_new(path, case, chosen, seed)
+    session.drive_new(path, case, chosen, seed, roles, provider)
     session.announce(path, as_json)
 
 
@@ -124,9 +133,8 @@ def resume(
         chosen = session.make_investigator(name, case.limits, provider)
         worker = session.start_worker(case, run_path)
         try:
-            session.drive(
-                resume_run(run_path, worker, accept_code_change=accept_code_change), chosen
-            )
+            opened = resume_run(run_path, worker, accept_code_change=accept_code_change)
+            session.drive(opened, chosen, provider)
         finally:
             worker.close()
     session.announce(run_path, as_json)

@@ -7,11 +7,14 @@ it is said of follows from the population and the reference (`scope_of`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from agent.citations import Prose, Sources, resolve_prose
+from agent.controls import Control, controls_of
 from agent.investigation import Investigation
 from agent.prediction import Hypothesis, Prediction, Registration
+from agent.sceptic import counters_of
 from agent.verdict import Verdict
 from agent.wording import (
     capital,
@@ -22,7 +25,6 @@ from agent.wording import (
     listed,
     p_value,
     predicted,
-    size,
     trend_words,
     with_unit,
     words,
@@ -58,15 +60,6 @@ REFERENCE_WORDS = {
     "reference not comparable": "the reference model is not comparable here",
 }
 NO_REFERENCE = "contrasts between prompts only: no reference model was given"
-
-
-class Control(Record):
-    """One rival explanation or check, with what came of it."""
-
-    name: str
-    kind: Literal["standing rival", "named rival", "check"]
-    passed: bool
-    detail: str
 
 
 class Finding(Record):
@@ -127,14 +120,16 @@ def of_registration(
     said = investigation.submission.interpretations if investigation.submission else {}
     prose = resolve_prose(said[registration.id], sources) if registration.id in said else None
     faults = tuple(prose.faults()) if prose else ()
-    status: FindingStatus = verdict.status if verdict else "not tested (abandoned)"
+    decided: FindingStatus = verdict.status if verdict else "not tested (abandoned)"
+    counters = counters_of(investigation, registration) if decided == "supported" else []
+    status = after_counters(decided, [each for _, each in counters])
     measured = verdict is not None and verdict.estimate is not None
     return Finding(
         id=registration.id,
         status="citation broken" if faults else status,
         decided=verdict.status if verdict else None,
-        level=level_of(prediction) if verdict and verdict.status == "supported" else None,
-        statement=statement_of(prediction, verdict),
+        level=level_of(prediction) if status == "supported" else None,
+        statement=statement_of(prediction, verdict, counters),
         interpretation=prose,
         hypothesis=investigation.hypotheses.get(prediction.hypothesis),
         prediction=prediction,
@@ -144,11 +139,27 @@ def of_registration(
         effect=effect_words(prediction, verdict) if measured and verdict else "",
         interval=bounds(prediction, verdict) if measured and verdict else "",
         scope=scope_of(investigation, prediction, verdict),
-        limits=limits_of(prediction, verdict),
+        limits=(
+            *limits_of(prediction, verdict),
+            *(f"tested again by the sceptic as {name}: {each.status}" for name, each in counters),
+            *(
+                ("a counter-experiment of the sceptic's",)
+                if registration.id in investigation.counters
+                else ()
+            ),
+        ),
         controls=controls_of(prediction, verdict),
         replications=replications_of(investigation, registration),
         faults=faults,
     )
+
+
+def after_counters(decided: FindingStatus, counters: Sequence[Verdict]) -> FindingStatus:
+    """Return what is left of a supported status when the same contrast was tested again by a sceptic."""
+    found = {each.status for each in counters}
+    if "effect shown, cause open" in found:
+        return "effect shown, cause open"
+    return "inconclusive" if "refuted" in found else decided
 
 
 def replications_of(investigation: Investigation, registration: Registration) -> tuple[str, ...]:
@@ -191,8 +202,15 @@ def numbers_of(prediction: Prediction, verdict: Verdict) -> str:
     ).replace("p = below", "p below")
 
 
-def statement_of(prediction: Prediction, verdict: Verdict | None) -> str:
-    """Return the registered statement: what the data say of the prediction, worded by code."""
+def statement_of(
+    prediction: Prediction,
+    verdict: Verdict | None,
+    counters: Sequence[tuple[str, Verdict]] = (),
+) -> str:
+    """Return the registered statement: what the data say of the prediction, worded by code.
+
+    `counters` are a sceptic's tests of the same contrast; one in which a rival survives opens the cause.
+    """
     if verdict is None:
         return f"Predicted and never tested: {predicted(prediction)}."
     if verdict.estimate is None:
@@ -205,7 +223,20 @@ def statement_of(prediction: Prediction, verdict: Verdict | None) -> str:
         end = "refuted" if verdict.status == "refuted" else "not settled either way"
         return f"Predicted that {predicted(prediction)}. Seen was {seen} ({numbers}): {end}."
     if verdict.status == "supported":
-        return f"{capital(effect_statement(prediction, verdict))} ({numbers})."
+        opened = [(n, v) for n, v in counters if v.status == "effect shown, cause open"]
+        if opened:
+            names = "; ".join(f"{survivors(each)} ({name})" for name, each in opened)
+            return (
+                f"{capital(open_statement(prediction, verdict))} ({numbers}). "
+                f"The cause is open after a counter-experiment: {names}."
+            )
+        failed = [name for name, each in counters if each.status == "refuted"]
+        tail = (
+            f" The same contrast was refuted when it was tested again ({failed[0]})."
+            if failed
+            else ""
+        )
+        return f"{capital(effect_statement(prediction, verdict))} ({numbers}).{tail}"
     return (
         f"{capital(open_statement(prediction, verdict))} ({numbers}). "
         f"The cause is open: {survivors(verdict)}."
@@ -341,28 +372,3 @@ def limits_of(prediction: Prediction, verdict: Verdict | None) -> tuple[str, ...
     if prediction.samples == 1 and verdict.interval and verdict.interval[0] == verdict.interval[1]:
         limits.append("all templates agree exactly: no spread was seen, which is not certainty")
     return tuple(limits)
-
-
-def controls_of(prediction: Prediction, verdict: Verdict | None) -> tuple[Control, ...]:
-    """Return every rival and check with its outcome."""
-    if verdict is None:
-        return ()
-    found: list[Control] = []
-    for rival, registered in zip(verdict.rivals, prediction.rivals, strict=False):
-        if registered.predicts is not None:
-            low, high = (
-                size(bound, prediction.measure, signed=True) for bound in registered.predicts
-            )
-            detail = f"predicts {low} to {high} {unit(prediction.measure)}"
-        elif rival.difference is None:
-            detail = "could not be scored"
-        else:
-            over = with_unit(rival.difference, prediction.measure, signed=True)
-            detail = f"treatment beats it by {over} ({interval_words(rival.interval, prediction.measure)})"
-        kind = "standing rival" if rival.standing else "named rival"
-        found.append(Control(name=rival.name, kind=kind, passed=rival.excluded, detail=detail))
-    for check in verdict.checks:
-        found.append(
-            Control(name=check.name, kind="check", passed=check.passed, detail=check.detail)
-        )
-    return tuple(found)

@@ -15,8 +15,10 @@ from agent.confirm import confirm as run_confirmation
 from agent.confirm import shown
 from agent.investigation import Answer, Investigation, Submission
 from agent.prediction import FAMILIES, Hypothesis, Prediction
-from agent.registration import register
+from agent.registration import left_to_register, register
+from agent.sceptic import check_counters, rest_case
 from agent.tool_schemas import readable
+from agent.writer import write_prompts
 from tools.registry import Record, ToolError, tool, unknown
 
 
@@ -122,6 +124,8 @@ def register_predictions(
     out on explore prompts, and refuses what has too little power, with the number needed.
     Predictions registered in one call are decided together (Holm), which costs less.
     """
+    if investigation.submission is not None:
+        check_counters(investigation, args.predictions)
     made = register(investigation, list(args.predictions))
     return Registered(
         registrations=tuple(
@@ -133,7 +137,7 @@ def register_predictions(
             }
             for each in made
         ),
-        left=investigation.case.limits.registrations - len(investigation.registrations),
+        left=left_to_register(investigation, len(investigation.registrations)),
     )
 
 
@@ -213,8 +217,10 @@ HOUSE_TOOLS = (
     confirm,
     note,
     find_tool,
+    write_prompts,
     submit_report,
 )
+SCEPTIC_TOOLS = (propose_hypothesis, register_predictions, confirm, find_tool, rest_case)
 
 NO_ANSWER = Submission(answer=Answer(kind="unknown", confidence=0.0))
 """What stands in a report whose investigator never submitted."""

@@ -8,20 +8,22 @@ an experiment whose key is in the log is not run again, a draw is not made twice
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
 from agent.case import Case
-from agent.population import Population, population_of, stable_number
+from agent.population import Population, fresh_population, population_of, stable_number
 from agent.prediction import Hypothesis, Registration
 from agent.run_folder import RunFolder
 from agent.verdict import Verdict
 from tools.experiment import Experiment, call_key
+from tools.prompt import Template
 from tools.registry import Record
 from tools.worker_client import Worker
 
 Purpose = Literal["step 0", "screen", "exploration", "pilot", "confirmation"]
+Speaker = Literal["investigator", "sceptic"]
 
 
 ANSWERED = ("turn", "call_result")
@@ -69,6 +71,8 @@ class Turn(Record):
     """Why the turn is not whole; its calls, if it had any, were left out."""
     fresh: bool = False
     """This turn was the first of a new conversation: the window of the last one was nearly full."""
+    speaker: Speaker = "investigator"
+    """Whose turn it is: a sceptic speaks after the investigator has submitted."""
 
 
 class CallResult(Record):
@@ -112,6 +116,11 @@ class Transcript(Record):
     notices: tuple[str, ...] = ()
     final: bool = False
     """True when the budget is used up: this turn can only submit."""
+    speaker: Speaker = "investigator"
+    challenged: tuple[dict[str, Any], ...] = ()
+    """For a sceptic: the supported statements, each with its registered prediction."""
+    before: tuple[Exchange, ...] = ()
+    """For a sceptic: what the investigator said and did."""
 
 
 class Answer(Record):
@@ -139,6 +148,14 @@ class Submission(Record):
     """Registration id -> the investigator's reading of it."""
 
 
+class Writer(Protocol):
+    """Who writes fresh prompts without having seen a hypothesis."""
+
+    def write(self, view: dict[str, Any], count: int) -> tuple[list[Template], Spent | None]:
+        """Return up to `count` templates for a case that is shown by `view`, and what they cost."""
+        ...
+
+
 class Investigation:
     """Case, log, worker, and everything that has happened so far."""
 
@@ -149,6 +166,10 @@ class Investigation:
         self.run_secret: str = opened["run_secret"]
         self.seed: int = opened["seed"]
         self.investigator: str = opened["investigator"]
+        self.roles: dict[str, str] = opened.get("roles", {})
+        """Who else takes part: role -> name of a model."""
+        self.writer: Writer | None = None
+        """Set by whoever drives the run, like the worker; nothing of it is in the log."""
         self.populations: dict[str, Population] = {"case": population_of(self.case, self.seed)}
         self.exchanges: list[Exchange] = []
         self.experiments: list[ExperimentEntry] = []
@@ -168,6 +189,10 @@ class Investigation:
         self.step_zero: dict[str, Any] | None = None
         self.screens: list[dict[str, Any]] = []
         self.submission: Submission | None = None
+        self.counters: list[str] = []
+        """Registrations of the sceptic: those made after the report was submitted."""
+        self.rested: str | None = None
+        """Why the sceptic stopped, once it has."""
         self.ended: str | None = None
         for event in folder.events:
             self.apply(event.type, event.data)
@@ -204,6 +229,17 @@ class Investigation:
 
     def _apply_registration(self, data: dict[str, Any]) -> None:
         self.registrations[data["id"]] = Registration.model_validate(data)
+        if self.submission is not None:
+            self.counters.append(data["id"])
+
+    def _apply_population(self, data: dict[str, Any]) -> None:
+        templates = [Template.model_validate(each) for each in data["templates"]]
+        self.populations[data["id"]] = fresh_population(
+            data["id"], templates, self.populations["case"], self.seed
+        )
+
+    def _apply_rested(self, data: dict[str, Any]) -> None:
+        self.rested = data["why"]
 
     def _apply_draw(self, data: dict[str, Any]) -> None:
         self.draws[data["registration"]] = data

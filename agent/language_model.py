@@ -8,14 +8,10 @@ conversation begins with what matters of the old one; the turn that began it is 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from agent.investigation import CallResult, Exchange, ToolCall, Transcript, Turn
+from agent.investigation import CallResult, Exchange, Speaker, ToolCall, Transcript, Turn
 from agent.llm.conversation import (
     AssistantTurn,
     Client,
@@ -27,14 +23,13 @@ from agent.llm.conversation import (
 )
 from agent.llm.faults import LLMError
 from agent.llm.prices import Prices
+from agent.templates import shown, written
 from agent.tool_schemas import readable
 
-PROMPTS = Path(__file__).parent.parent / "prompts"
 MOST_SHOWN = 16_000
 """Characters of one result, head and tail; all of it is in the experiment."""
 HEAD = 0.7
 NEARLY_FULL = 0.8
-DIGITS = 4
 MOST_PAUSES = 3
 SHOWN_LABELS = 8
 LISTED = (
@@ -50,6 +45,16 @@ LISTED = (
     "find_tool",
 )
 """What a model is shown at once; with `call_tool` eleven. A longer list is read less well."""
+LISTED_WITH_WRITER = (*LISTED, "write_prompts")
+LISTED_FOR_SCEPTIC = (
+    "sample_responses",
+    "vary_prompts",
+    "propose_hypothesis",
+    "register_predictions",
+    "confirm",
+    "find_tool",
+    "rest_case",
+)
 CALL_TOOL = ToolSpec(
     name="call_tool",
     description="Call a tool that `find_tool` has shown, by its name and with its arguments.",
@@ -113,8 +118,8 @@ class LanguageModelInvestigator:
         return Request(
             session=hashlib.sha256(opening.encode()).hexdigest()[:16],
             model=self.model,
-            system=written("investigator.j2", **transcript.briefing),
-            tools=listed_tools(transcript.briefing),
+            system=written(f"{transcript.speaker}.j2", **transcript.briefing),
+            tools=listed_tools(transcript.briefing, transcript.speaker),
             turns=tuple(turns),
             max_output_tokens=self.max_output_tokens,
         )
@@ -163,6 +168,9 @@ def conversation(transcript: Transcript, fresh: bool) -> tuple[UserTurn | Assist
     begun = [number for number, each in enumerate(exchanges) if each.turn.fresh]
     start = len(exchanges) if fresh else begun[-1] if begun else 0
     opening = written("briefing.j2", **shortened(transcript.briefing))
+    if transcript.speaker == "sceptic":
+        before = ledger(transcript.before)
+        opening += "\n\n" + written("challenge.j2", challenged=transcript.challenged, **before)
     if start:
         opening += "\n\n" + written("ledger.j2", **ledger(exchanges[:start]))
     turns: list[UserTurn | AssistantTurn] = []
@@ -202,12 +210,15 @@ def said_again(turn: Turn) -> AssistantTurn:
     return AssistantTurn(text=turn.text, calls=turn.calls, api=said["api"], said=said["content"])
 
 
-def listed_tools(briefing: dict[str, Any]) -> tuple[ToolSpec, ...]:
+def listed_tools(briefing: dict[str, Any], speaker: Speaker) -> tuple[ToolSpec, ...]:
     """Return the tools that every request lists, in an order that never changes."""
     entries = {entry["name"]: entry for entry in briefing["tools"]}
+    names = LISTED_FOR_SCEPTIC
+    if speaker == "investigator":
+        names = LISTED_WITH_WRITER if "writer" in briefing["roles"] else LISTED
     specs = [
         ToolSpec(name=name, description=entry["description"], parameters=readable(entry["schema"]))
-        for name in LISTED
+        for name in names
         if (entry := entries.get(name)) is not None
     ]
     return (*specs, CALL_TOOL)
@@ -280,24 +291,6 @@ def done_calls(exchanges: Sequence[Exchange]) -> list[tuple[ToolCall, CallResult
     ]
 
 
-def shown(value: Any) -> str:
-    """Return a value as compact JSON with four significant digits: more is noise to a reader."""
-    return json.dumps(rounded(value), ensure_ascii=False, separators=(", ", ": "))
-
-
-def rounded(value: Any) -> Any:
-    """Return a JSON value with its fractions rounded."""
-    match value:
-        case float():
-            return float(f"{value:.{DIGITS}g}")
-        case dict():
-            return {key: rounded(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [rounded(inner) for inner in value]
-        case _:
-            return value
-
-
 def cut_to_size(text: str, most: int = MOST_SHOWN) -> str:
     """Return a text, or its head and tail with a word about what is left out."""
     if len(text) <= most:
@@ -305,16 +298,3 @@ def cut_to_size(text: str, most: int = MOST_SHOWN) -> str:
     head, tail = int(most * HEAD), int(most * (1 - HEAD))
     left = len(text) - head - tail
     return f"{text[:head]} [{left} of {len(text)} characters left out: ask for less] {text[-tail:]}"
-
-
-def written(template: str, **content: Any) -> str:
-    """Return a prompt with its content; a name that is missing is a fault of ours."""
-    environment = Environment(
-        loader=FileSystemLoader(PROMPTS),
-        undefined=StrictUndefined,
-        autoescape=False,
-        trim_blocks=True,
-        keep_trailing_newline=False,
-    )
-    environment.filters["shown"] = shown
-    return environment.get_template(template).render(**content).strip()

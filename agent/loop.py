@@ -12,10 +12,12 @@ from typing import Any, Protocol
 
 from agent.briefing import briefing
 from agent.budget import Budget
-from agent.house_tools import HOUSE_TOOLS, NO_ANSWER
-from agent.investigation import CallResult, Investigation, ToolCall, Transcript, Turn
+from agent.finding import statement_of
+from agent.house_tools import HOUSE_TOOLS, NO_ANSWER, SCEPTIC_TOOLS
+from agent.investigation import CallResult, Investigation, Speaker, ToolCall, Transcript, Turn
 from agent.measure_check import check_measure
 from agent.population import draw
+from agent.sceptic import challenged, over, said_by
 from agent.screening import run_screens
 from tools.boundary import plain_json
 from tools.registry import ToolError, find_tool, unknown
@@ -35,46 +37,73 @@ class Investigator(Protocol):
         ...
 
 
-def run(investigation: Investigation, investigator: Investigator, budget: Budget) -> str:
+def run(
+    investigation: Investigation,
+    investigator: Investigator,
+    budget: Budget,
+    sceptic: Investigator | None = None,
+) -> str:
     """Drive one investigation to its end and return why it ended; resumes whatever the log holds."""
     if investigation.step_zero is None and investigation.case.measure is not None:
         check_measure(investigation)
     if investigation.step_zero is not None and investigation.step_zero["happens"] is False:
         return finish(investigation, "the behaviour did not happen")
     run_screens(investigation)
+    reason = take_turns(investigation, investigator, budget)
+    waiting = investigation.rested is None and investigation.ended is None
+    if sceptic is not None and reason == "submitted" and waiting and challenged(investigation):
+        why = take_turns(investigation, sceptic, budget, "sceptic")
+        investigation.record("rested", {"why": why})
+    return finish(investigation, reason)
+
+
+def take_turns(
+    investigation: Investigation,
+    investigator: Investigator,
+    budget: Budget,
+    speaker: Speaker = "investigator",
+) -> str:
+    """Take one speaker's turns and execute their calls until it has no further one; return why."""
     while True:
-        turn = unanswered(investigation)
+        turn = unanswered(investigation, speaker)
         if turn is None:
-            reason = why_over(investigation)
+            reason = why_over(investigation, speaker)
             if reason is not None:
-                return finish(investigation, reason)
+                return reason
             limit = budget.exhausted(investigation)
-            shown = transcript(investigation, budget, final=limit is not None)
-            turn = investigator.next_turn(shown)
+            if limit is not None and speaker == "sceptic":
+                return f"budget used up: {limit}"
+            shown = transcript(investigation, budget, speaker, final=limit is not None)
+            turn = investigator.next_turn(shown).model_copy(update={"speaker": speaker})
             clock = {"minutes": budget.minutes(), "limit": limit, "notices": list(shown.notices)}
             investigation.record("clock", clock)
             investigation.record("turn", turn.model_dump(mode="json", exclude_defaults=True))
         answer(investigation, turn, only_submit=investigation.exchanges[-1].limit is not None)
 
 
-def why_over(investigation: Investigation) -> str | None:
+def why_over(investigation: Investigation, speaker: Speaker) -> str | None:
     """Return why there is no further turn, or None; read off the log, so that a resumed run agrees."""
-    if not investigation.exchanges:
+    exchanges = said_by(investigation, speaker)
+    bad = [all(each.error for each in past.results) for past in exchanges]
+    if len(bad) >= MOST_FAILED_TURNS and all(bad[-MOST_FAILED_TURNS:]):
+        return f"{MOST_FAILED_TURNS} turns in a row without a valid call"
+    if speaker == "sceptic":
+        return over(exchanges)
+    if not exchanges:
         return None
-    last = investigation.exchanges[-1]
+    last = exchanges[-1]
     if any(each.name == "submit_report" and each.error is None for each in last.results):
         return "submitted"
     if last.turn.refusal is not None:
         return f"the investigator's provider refused: {last.turn.refusal}"
     if last.limit is not None:
         return f"budget used up: {last.limit}"
-    bad = [all(each.error for each in past.results) for past in investigation.exchanges]
-    if len(bad) >= MOST_FAILED_TURNS and all(bad[-MOST_FAILED_TURNS:]):
-        return f"{MOST_FAILED_TURNS} turns in a row without a valid call"
     return None
 
 
-def transcript(investigation: Investigation, budget: Budget, *, final: bool) -> Transcript:
+def transcript(
+    investigation: Investigation, budget: Budget, speaker: Speaker, *, final: bool
+) -> Transcript:
     """Return what the investigator sees before its turn."""
     warning = budget.warning(investigation)
     notices = [warning] if warning else []
@@ -82,17 +111,33 @@ def transcript(investigation: Investigation, budget: Budget, *, final: bool) -> 
         notices.append("the budget is used up: this turn can only submit_report")
     return Transcript(
         briefing=briefing(investigation),
-        exchanges=tuple(investigation.exchanges),
+        exchanges=tuple(said_by(investigation, speaker)),
         notices=tuple(notices),
         final=final,
+        speaker=speaker,
+        challenged=statements(investigation) if speaker == "sceptic" else (),
+        before=tuple(said_by(investigation, "investigator")) if speaker == "sceptic" else (),
     )
 
 
-def unanswered(investigation: Investigation) -> Turn | None:
+def statements(investigation: Investigation) -> tuple[dict[str, Any], ...]:
+    """Return what a sceptic may challenge: each supported statement with its registered prediction."""
+    return tuple(
+        {
+            "id": each.id,
+            "statement": statement_of(each.prediction, investigation.verdicts[each.id]),
+            "prediction": each.prediction.model_dump(mode="json", exclude_defaults=True),
+        }
+        for each in challenged(investigation)
+    )
+
+
+def unanswered(investigation: Investigation, speaker: Speaker) -> Turn | None:
     """Return the last turn if the log lacks some of its results: a run that was killed in the middle."""
-    if not investigation.exchanges:
+    exchanges = said_by(investigation, speaker)
+    if not exchanges:
         return None
-    last = investigation.exchanges[-1]
+    last = exchanges[-1]
     return last.turn if len(last.results) < len(last.turn.calls) else None
 
 
@@ -112,9 +157,11 @@ def execute(investigation: Investigation, call: ToolCall) -> dict[str, Any]:
     """Run one call: a house tool on the investigation, or a science tool on the worker."""
     if call.parse_error is not None:
         raise ToolError(f"the arguments are not a JSON object: {call.parse_error}")
-    house = {tool.name for tool in HOUSE_TOOLS}
+    speaker = investigation.exchanges[-1].turn.speaker
+    tools = SCEPTIC_TOOLS if speaker == "sceptic" else HOUSE_TOOLS
+    house = {tool.name for tool in tools}
     if call.name in house:
-        tool = find_tool(HOUSE_TOOLS, call.name)
+        tool = find_tool(tools, call.name)
         return tool(investigation, plain_json(call.arguments), None).model_dump(mode="json")
     science = [e["name"] for e in investigation.worker.catalogue.tools if e["for_investigator"]]
     if call.name not in science:

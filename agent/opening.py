@@ -40,9 +40,14 @@ class ReadOnlyWorker:
 
 
 def open_run(
-    path: Path, case: Case, worker: Worker, investigator_name: str, seed: int
+    path: Path,
+    case: Case,
+    worker: Worker,
+    investigator_name: str,
+    seed: int,
+    roles: Mapping[str, str] | None = None,
 ) -> Investigation:
-    """Make a run folder and write its first event.
+    """Make a run folder and write its first event; `roles` names the models of other roles.
 
     Raises `RunError` if there is a run already, `ToolError` if the case's prompts cannot be split;
     then nothing is written.
@@ -58,6 +63,7 @@ def open_run(
             "investigator": investigator_name,
             "catalogue": worker.catalogue.model_dump(mode="json"),
             "versions": versions(),
+            **({"roles": dict(roles)} if roles else {}),
         },
         sync=True,
     )

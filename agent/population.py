@@ -121,6 +121,26 @@ def split_population(
     return Population(id=name, templates=named, pools=pools, scope=scope)
 
 
+def fresh_population(
+    name: str, templates: Sequence[Template], case: Population, seed: int
+) -> Population:
+    """Split fresh templates like the case's; what goes into their slots is split as it is in the case.
+
+    An entity that was explored in the case's prompts is not confirmed on in fresh ones.
+    """
+    rng = random.Random(stable_number("split", name, seed))
+    named = {f"{name}-{number:03d}": template for number, template in enumerate(templates, 1)}
+    parts = cut([[key] for key in named], rng)
+    pools: dict[Pool, PoolContent] = {
+        pool: case.pools[pool].model_copy(update={"templates": tuple(sorted(parts[number]))})
+        for number, (pool, _) in enumerate(SHARES)
+    }
+    scope = "prompts of the kind the case describes, written without sight of the hypothesis"
+    if len(pools["confirm"].templates) < GENERAL_CLAIM:
+        scope = "these fresh prompts only (fewer than 12 held-out templates)"
+    return Population(id=name, templates=named, pools=pools, scope=scope)
+
+
 def cut(groups: Sequence[Sequence[Item]], rng: random.Random) -> list[list[Item]]:
     """Deal groups at random into three parts of about 2:2:1 by size, each group whole.
 
@@ -245,13 +265,18 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(" ".join(text.casefold().split()).encode()).hexdigest()
 
 
+def alike(first: set[tuple[str, ...]], second: set[tuple[str, ...]]) -> bool:
+    """Say whether two sets of word 3-grams are those of near-duplicates: Jaccard index >= 0.8."""
+    union = first | second
+    return bool(union) and len(first & second) / len(union) >= NEAR_DUPLICATE
+
+
 def check_duplicates(templates: Sequence[Template]) -> None:
-    """Raise `ToolError` for templates that are near-duplicates: Jaccard of word 3-grams >= 0.8."""
+    """Raise `ToolError` for templates that are near-duplicates of each other."""
     grams = [word_grams(template) for template in templates]
     for later in range(len(templates)):
         for earlier in range(later):
-            union = grams[later] | grams[earlier]
-            if union and len(grams[later] & grams[earlier]) / len(union) >= NEAR_DUPLICATE:
+            if alike(grams[later], grams[earlier]):
                 raise ToolError(
                     f"templates {earlier + 1} and {later + 1} are near-duplicates: on both sides of the split "
                     "they would leak; word one of them differently"

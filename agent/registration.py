@@ -29,6 +29,7 @@ from tools.sequential import alpha_share
 
 BREADTH = 3
 """Hypotheses of at least so many families come before the first registration."""
+KEPT_FOR_SCEPTIC = 2
 PILOT_ITEMS = 10
 LOOKED_AT = 2
 """Prompts of every explore template on which arms are compared before anything is run."""
@@ -46,7 +47,7 @@ def register(investigation: Investigation, predictions: list[Prediction]) -> lis
     written = len(investigation.unfinished.get("registration", []))
     earlier = list(investigation.registrations.values())
     earlier = earlier[: len(earlier) - written]
-    left = limits.registrations - len(earlier)
+    left = left_to_register(investigation, len(earlier))
     if len(predictions) > left:
         raise ToolError(
             f"{len(predictions)} registrations asked, {left} left of {limits.registrations}: "
@@ -75,6 +76,13 @@ def register(investigation: Investigation, predictions: list[Prediction]) -> lis
     for registration in made[written:]:
         investigation.record("registration", registration.model_dump(mode="json"), sync=True)
     return made
+
+
+def left_to_register(investigation: Investigation, made: int) -> int:
+    """Return how many registrations are left to whoever speaks; some are kept for a sceptic."""
+    waiting = "sceptic" in investigation.roles and investigation.submission is None
+    kept = min(KEPT_FOR_SCEPTIC, investigation.case.limits.registrations // 2) if waiting else 0
+    return investigation.case.limits.registrations - kept - made
 
 
 def prepare(
@@ -117,11 +125,11 @@ def prepare(
 def earlier_rivals(prediction: Prediction, before: Sequence[Registration]) -> Iterator[Rival]:
     """Yield the rivals beside which the same contrast was registered before: none is dropped by asking again.
 
-    Raises `ToolError` for a prediction that is registered already.
+    Raises `ToolError` for a prediction that is registered already, beside every rival that it names.
     """
-    named = {rival.model_dump_json(exclude={"name"}) for rival in prediction.rivals}
+    named = rival_marks(prediction)
     for each in before:
-        if tested(each.prediction) == tested(prediction):
+        if tested(each.prediction) == tested(prediction) and named <= rival_marks(each.prediction):
             raise ToolError(f"this is {each.id} again: one prediction has one verdict")
         contrast = ("measure", "treatment", "control")
         if any(tested(each.prediction)[k] != tested(prediction)[k] for k in contrast):
@@ -131,6 +139,11 @@ def earlier_rivals(prediction: Prediction, before: Sequence[Registration]) -> It
             if not rival.standing and mark not in named:
                 named.add(mark)
                 yield rival
+
+
+def rival_marks(prediction: Prediction) -> set[str]:
+    """Return what the rivals that were named predict, whatever they are called."""
+    return {r.model_dump_json(exclude={"name"}) for r in prediction.rivals if not r.standing}
 
 
 def tested(prediction: Prediction) -> dict[str, Any]:

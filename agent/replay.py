@@ -21,6 +21,7 @@ from agent.rerun import replicate
 from agent.run_folder import GENESIS, Event, RunFolder, redact
 from tools.boundary import Catalogue
 from tools.experiment import Experiment, canonical_json
+from tools.prompt import Template
 
 CHECKED = frozenset(
     name.removeprefix("_apply_") for name in dir(Investigation) if name.startswith("_apply_")
@@ -152,6 +153,21 @@ class RecordedInvestigator:
         return Turn.model_validate(upcoming.data)
 
 
+class RecordedWriter:
+    """Stands where the writer stood: the prompts of the next population in the log, all in one answer."""
+
+    def __init__(self, folder: ReplayFolder) -> None:
+        self.folder = folder
+
+    def write(self, view: dict[str, Any], count: int) -> tuple[list[Template], None]:
+        """Return the prompts that were taken."""
+        upcoming = self.folder.upcoming()
+        if upcoming is None:
+            raise EndOfLog
+        listed = upcoming.data["templates"] if upcoming.type == "population" else []
+        return [Template.model_validate(each) for each in listed], None
+
+
 class RecordedBudget(Budget):
     """Stands where the budget stood: it was used up where the log says so, since clocks differ."""
 
@@ -164,6 +180,8 @@ class RecordedBudget(Budget):
     def exhausted(self, investigation: Investigation) -> str | None:
         """Return the limit before the last turn, if the log says that one was reached."""
         rest = self.folder.recorded[self.folder.place :]
+        if rest and rest[0].type == "rested":
+            return rest[0].data["why"].partition("budget used up: ")[2] or None
         turns = [event for event in rest if event.type == "turn"]
         if len(turns) != 1:
             return None
@@ -188,11 +206,14 @@ def replay(recorded: RunFolder, stored: Mapping[int, Experiment]) -> list[tuple[
     """
     folder = ReplayFolder(recorded)
     investigation = Investigation(folder, RecordedWorker(folder, stored))
+    investigation.writer = RecordedWriter(folder)
+    sceptic = investigation.roles.get("sceptic")
     try:
         run(
             investigation,
             RecordedInvestigator(folder, investigation.investigator),
             RecordedBudget(folder, investigation.case.limits),
+            RecordedInvestigator(folder, sceptic) if sceptic else None,
         )
         while (name := next_replication(folder)) is not None:
             replicate(investigation, name)

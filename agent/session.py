@@ -15,10 +15,12 @@ from agent.budget import Budget
 from agent.case import Case, Limits, load_case, located
 from agent.investigation import Investigation, Spent
 from agent.language_model import LanguageModelInvestigator
+from agent.llm.conversation import Client
 from agent.llm.prices import Prices
 from agent.llm.providers import PROVIDERS, is_model, make_client
 from agent.loop import Investigator, run
 from agent.opening import open_run
+from agent.plan import answers_told
 from agent.population import population_of
 from agent.rendering import write_report
 from agent.scripted import ScriptedInvestigator
@@ -33,6 +35,7 @@ from agent.terminal import (
     put_json,
     say,
 )
+from agent.writer import LanguageModelWriter
 from tools.locator import ModelLocator
 from tools.registry import Record
 from tools.sequential import alpha_share
@@ -104,6 +107,41 @@ def language_model(name: str, limits: Limits, provider: Provider) -> LanguageMod
     return LanguageModelInvestigator(name, client, prices)
 
 
+class Roles(Record):
+    """Models beside the investigator: a name such as `anthropic/MODEL`, or `openai-chat/MODEL@URL`."""
+
+    writer: str | None = None
+    sceptic: str | None = None
+
+    def named(self) -> dict[str, str]:
+        """Return who takes part, by role."""
+        return self.model_dump(exclude_none=True)
+
+
+def role_model(role: str, name: str, provider: Provider) -> tuple[str, Client, Prices]:
+    """Return a role's model, its client and its prices; a URL behind `@` is where its server is."""
+    model, _, url = name.partition("@")
+    if not is_model(model):
+        fail(
+            CONFIGURATION,
+            f"--{role} {name!r} is no model; give PROVIDER/MODEL or PROVIDER/MODEL@URL",
+        )
+    client = make_client(model, url or provider.base_url, provider.cassette, say)
+    return model, client, Prices.load(provider.prices)
+
+
+def with_roles(
+    investigation: Investigation, provider: Provider
+) -> LanguageModelInvestigator | None:
+    """Give the investigation its writer, if it has one, and return its sceptic, if it has one."""
+    roles = investigation.roles
+    if "writer" in roles:
+        investigation.writer = LanguageModelWriter(*role_model("writer", roles["writer"], provider))
+    if "sceptic" not in roles:
+        return None
+    return LanguageModelInvestigator(*role_model("sceptic", roles["sceptic"], provider))
+
+
 def new_run_path(runs: Path, name: str) -> Path:
     """Return a folder for a new run, named by time and case."""
     stem = f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
@@ -144,7 +182,14 @@ def start_worker(case: Case, path: Path) -> ProcessWorker:
     )
 
 
-def drive_new(path: Path, case: Case, investigator: Investigator, seed: int) -> None:
+def drive_new(
+    path: Path,
+    case: Case,
+    investigator: Investigator,
+    seed: int,
+    roles: Roles | None = None,
+    provider: Provider | None = None,
+) -> None:
     """Open a run and drive it to its end; a run that could not be opened leaves nothing behind."""
     with faults_told(str(path) if (path / "events.jsonl").exists() else None):
         worker = start_worker(case, path)
@@ -152,7 +197,8 @@ def drive_new(path: Path, case: Case, investigator: Investigator, seed: int) -> 
             population_of(case, seed)
             # A model that is refused is refused here, before there is a log.
             _ = worker.catalogue
-            investigation = open_run(path, case, worker, investigator.name, seed)
+            named = roles.named() if roles else {}
+            investigation = open_run(path, case, worker, investigator.name, seed, named)
         except BaseException:
             worker.close()
             if not (path / "events.jsonl").exists():
@@ -160,15 +206,17 @@ def drive_new(path: Path, case: Case, investigator: Investigator, seed: int) -> 
             raise
     with faults_told(str(path)):
         try:
-            drive(investigation, investigator)
+            drive(investigation, investigator, provider or Provider())
         finally:
             worker.close()
 
 
-def drive(investigation: Investigation, investigator: Investigator) -> None:
+def drive(investigation: Investigation, investigator: Investigator, provider: Provider) -> None:
     """Run the loop to its end and write the report."""
     try:
-        run(investigation, investigator, Budget(investigation.case.limits, investigation.minutes))
+        sceptic = with_roles(investigation, provider)
+        budget = Budget(investigation.case.limits, investigation.minutes)
+        run(investigation, investigator, budget, sceptic)
     finally:
         investigation.folder.close()
     write_report(investigation.folder.path)
@@ -189,7 +237,7 @@ def cost_told(investigator: LanguageModelInvestigator) -> str:
     return f"some {tokens} tokens, {priced} dollars without caching"
 
 
-def plan(case: Case, investigator: Investigator) -> dict[str, Any]:
+def plan(case: Case, investigator: Investigator, roles: Roles | None = None) -> dict[str, Any]:
     """Return what a run of this case would do, without starting it."""
     population = population_of(case, 0)
     limits = case.limits
@@ -201,6 +249,8 @@ def plan(case: Case, investigator: Investigator) -> dict[str, Any]:
         "kind": case.kind,
         "investigator": investigator.name,
         **({"cost of the model": cost_told(investigator)} if asks else {}),
+        **(roles.named() if roles else {}),
+        **answers_told(case, population),
         "templates": ", ".join(f"{count} to {pool}" for pool, count in pools.items()),
         "scope of a finding": population.scope,
         "reference": "yes" if case.reference else "no: contrasts between prompts only",

@@ -1,0 +1,111 @@
+"""The sceptic: after the report is submitted, it may only register counter-experiments.
+
+A counter-experiment is the contrast of a supported finding once more, on fresh prompts, beside a rival
+explanation that was not tested against it. If the rival does the same as the treatment, the finding's
+cause is open again. The sceptic shares the run's budget and its error rate: some registrations are
+kept for it from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agent.investigation import Exchange, Investigation, Speaker
+from agent.prediction import Prediction, Registration
+from agent.registration import rival_marks, tested
+from agent.verdict import Verdict
+from agent.wording import listed
+from tools.registry import Record, ToolError, tool
+
+MOST_TURNS = 12
+
+
+class Rest(Record):
+    """Why there is nothing more to challenge."""
+
+    why: str = ""
+
+
+class Rested(Record):
+    """An acknowledgement."""
+
+    done: str
+
+
+@tool
+def rest_case(investigation: Investigation, args: Rest, context: Any) -> Rested:
+    """End your part: nothing (more) is worth a counter-experiment."""
+    return Rested(done="the report is being written")
+
+
+def contrast_of(prediction: Prediction) -> dict[str, Any]:
+    """Return what a counter-experiment must repeat of a prediction: what is compared, and how sharply."""
+    kept = ("form", "question", "measure", "treatment", "control", "reference_pair", "placebos")
+    kept += ("doses", "direction", "smallest_effect", "samples")
+    content = tested(prediction)
+    return {name: content[name] for name in kept}
+
+
+def challenged(investigation: Investigation) -> list[Registration]:
+    """Return the supported registrations of the investigator's."""
+    return [
+        each
+        for each in investigation.registrations.values()
+        if each.id not in investigation.counters
+        and (verdict := investigation.verdicts.get(each.id)) is not None
+        and verdict.status == "supported"
+    ]
+
+
+def check_counters(investigation: Investigation, predictions: Sequence[Prediction]) -> None:
+    """Raise `ToolError` unless every prediction is a counter-experiment, one line per fault."""
+    supported = challenged(investigation)
+    faults: list[str] = []
+    for number, prediction in enumerate(predictions, 1):
+        targets = [r for r in supported if contrast_of(r.prediction) == contrast_of(prediction)]
+        known = {mark for target in targets for mark in rival_marks(target.prediction)}
+        if not targets:
+            names = listed([each.id for each in supported], "or")
+            faults.append(
+                f"prediction {number} challenges nothing: repeat form, measure, treatment, control, direction and "
+                f"smallest_effect of {names} exactly, and add a rival"
+            )
+        elif rival_marks(prediction) <= known:
+            faults.append(
+                f"prediction {number} names no rival that {targets[0].id} was not tested against already"
+            )
+    if faults:
+        raise ToolError(*faults)
+
+
+def counters_of(
+    investigation: Investigation, registration: Registration
+) -> list[tuple[str, Verdict]]:
+    """Return the counter-experiments against a registration that have a verdict, by id."""
+    wanted = contrast_of(registration.prediction)
+    return [
+        (name, investigation.verdicts[name])
+        for name in investigation.counters
+        if name in investigation.verdicts
+        and contrast_of(investigation.registrations[name].prediction) == wanted
+    ]
+
+
+def over(exchanges: Sequence[Exchange]) -> str | None:
+    """Return why the sceptic has no further turn, or None."""
+    if not exchanges:
+        return None
+    last = exchanges[-1]
+    if last.turn.refusal is not None:
+        return f"its provider refused: {last.turn.refusal}"
+    if any(each.name == rest_case.name and each.error is None for each in last.results):
+        return "it rested its case"
+    if not last.turn.calls and last.turn.cut is None:
+        return "it called no tool"
+    return f"it had {MOST_TURNS} turns" if len(exchanges) >= MOST_TURNS else None
+
+
+def said_by(investigation: Investigation, speaker: Speaker) -> list[Exchange]:
+    """Return the exchanges of one speaker, in their order."""
+    return [each for each in investigation.exchanges if each.turn.speaker == speaker]
