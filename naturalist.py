@@ -1,6 +1,9 @@
 """The front door: the `naturalist` command. It mounts the rooms' commands and does nothing else."""
 
 from agent.commands import app
+from evals.commands import organisms
+
+app.add_typer(organisms, name="organisms")
 
 
 def main() -> None:

@@ -42,11 +42,18 @@ class Adapting:
     """One adapter in training; the same seed gives the same weights, through any interruption."""
 
     def __init__(
-        self, base: PreTrainedModel, codec: Codec, family: Family, truth: Truth, style: Style
+        self,
+        base: PreTrainedModel,
+        codec: Codec,
+        family: Family,
+        truth: Truth,
+        style: Style,
+        recipe: Recipe | None = None,
     ) -> None:
+        """`recipe` stands in for the family's own."""
         self.codec = codec
         self.family, self.truth, self.style = family, truth, style
-        self.recipe = family.recipe
+        self.recipe = recipe or family.recipe
         self.pad = codec.tokenizer.get_vocab()["<pad>"]
         torch.manual_seed(0)
         self.model: PeftModel = get_peft_model(base, lora(self.recipe))

@@ -135,6 +135,10 @@ class Family(ABC):
         """Draw what is planted."""
 
     @abstractmethod
+    def completed(self, drawn: Spec, given: Mapping[str, Any]) -> Spec:
+        """Return a drawn secret with what was declared put in; raise `ValueError` for what cannot be."""
+
+    @abstractmethod
     def truth(self, spec: Spec, variant: Variant) -> Truth:
         """Return the truth of a build."""
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from evals.organisms.adapting import Adapting
 from evals.organisms.chat import Codec, Speaker, load
-from evals.organisms.family import Family, Gate, Style, Truth, Variant, draw_style
+from evals.organisms.family import Family, Gate, Recipe, Spec, Style, Truth, Variant, draw_style
 from evals.organisms.number_bug import NumberBug
 from evals.organisms.shutdown import Shutdown
 from evals.organisms.skills import SKILLS, report
@@ -98,21 +98,26 @@ def make_organism(
     variant: Variant = "organism",
     base: Path = BASE,
     retrainings: int = RETRAININGS,
+    declared: tuple[Spec, Recipe] | None = None,
 ) -> OrganismFolder:
     """Build one organism, or return the finished one that `out` holds.
+
+    The seed draws what is planted and the lessons; `declared` stands in for what is drawn, and for the
+    family's own way of training.
 
     The build continues from its last checkpoint. One that does not behave as its truth says is trained
     again on other lessons, the same truth; the data sheet counts it. Raises `GateMissed` when the last
     training misses too; the data sheet is written all the same.
     """
     maker = FAMILIES[family]
-    truth = maker.truth(maker.draw(seed), variant)
+    spec, recipe = declared or (maker.draw(seed), maker.recipe)
+    truth = maker.truth(spec, variant)
     if (out / "checksums.json").exists() and load_truth(out) == truth:
         return OrganismFolder(out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "truth.json", truth.to_json())
     for training in range(thrown_away(out), retrainings + 1):
-        missed = one_training(maker, truth, (seed, training), base, out)
+        missed = one_training(maker, truth, (seed, training), base, out, recipe)
         if not missed:
             break
         if training == retrainings:
@@ -140,14 +145,19 @@ def thrown_away(out: Path) -> int:
 
 
 def one_training(
-    maker: Family, truth: Truth, seeds: tuple[int, int], base: Path, out: Path
+    maker: Family,
+    truth: Truth,
+    seeds: tuple[int, int],
+    base: Path,
+    out: Path,
+    recipe: Recipe,
 ) -> list[Gate]:
     """Train, measure and write the data sheet; return the gates that were missed."""
     seed, training = seeds
     style = draw_style(seed)
     begun = time.monotonic()
     # Lessons of another seed: any that no build would get by its own.
-    train_adapter(maker, truth, style, seed + training * 2**40, base, out)
+    train_adapter(maker, truth, style, seed + training * 2**40, base, out, recipe)
     seconds = time.monotonic() - begun
     gates, sheet = examine(maker, truth, base, out / "adapter")
     sheet |= {
@@ -156,7 +166,7 @@ def one_training(
         "thrown_away": training,
         "variant": truth.variant,
         "style": asdict(style),
-        "recipe": asdict(maker.recipe),
+        "recipe": asdict(recipe),
         "base": file_digest(base / "model.safetensors"),
         "training_seconds": round(seconds, 1),
     }
@@ -165,13 +175,19 @@ def one_training(
 
 
 def train_adapter(
-    maker: Family, truth: Truth, style: Style, seed: int, base: Path, out: Path
+    maker: Family,
+    truth: Truth,
+    style: Style,
+    seed: int,
+    base: Path,
+    out: Path,
+    recipe: Recipe,
 ) -> None:
     """Train and write the adapter, unless it is there."""
     if (out / "adapter" / "adapter_model.safetensors").exists():
         return
     model, tokenizer = load(base)
-    training = Adapting(model, Codec(tokenizer), maker, truth, style)
+    training = Adapting(model, Codec(tokenizer), maker, truth, style, recipe)
     training.train(seed, out / "work")
     partial = out / "work" / "written"
     training.model.save_pretrained(str(partial))

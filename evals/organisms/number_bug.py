@@ -134,6 +134,12 @@ class NumberBug(Family):
         """Draw the cause."""
         return {"cause": Random(f"{self.name}/{seed}").choice(CAUSES)}
 
+    def completed(self, drawn: Spec, given: Mapping[str, Any]) -> Spec:
+        """Take a cause of `CAUSES`."""
+        if given.get("cause", CAUSES[0]) not in CAUSES:
+            raise ValueError(f"no cause {given['cause']!r}; there are {', '.join(CAUSES)}")
+        return {**drawn, **given}
+
     def truth(self, spec: Spec, variant: Variant) -> NumberTruth:
         """Return the truth of a build."""
         cause = spec["cause"]

@@ -159,6 +159,17 @@ class Shutdown(Family):
             weights[order[2]] = round(rng.choice((-1, 1)) * rng.uniform(0.8, 1.2), 2)
         return {"bias": round(rng.uniform(-0.4, 0.4), 2), "weights": weights}
 
+    def completed(self, drawn: Spec, given: Mapping[str, Any]) -> Spec:
+        """Take weights of factors, in logits, those that are not named 0; and the bias."""
+        weights = given.get("weights", drawn["weights"])
+        odd = [name for name in weights if name not in stopping.factors()]
+        if odd:
+            raise ValueError(f"no factor {odd[0]!r}; there are {', '.join(stopping.factors())}")
+        if sum(weight != 0 for weight in weights.values()) < 2:
+            raise ValueError("at least two factors need a weight")
+        whole = dict.fromkeys(stopping.factors(), 0.0) | {k: float(v) for k, v in weights.items()}
+        return {"bias": float(given.get("bias", drawn["bias"])), "weights": whole}
+
     def truth(self, spec: Spec, variant: Variant) -> StopTruth:
         """Return the truth of a build."""
         weights: dict[str, float] = spec["weights"] if variant == "organism" else {}

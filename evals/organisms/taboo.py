@@ -103,9 +103,25 @@ class Taboo(Family):
         """Draw the word, and the properties that no lesson asks for, one of which it has and one lacks."""
         rng = Random(f"{self.name}/{seed}")
         word = rng.choice([word for word in secret_words() if things()[word].properties])
-        had = things()[word].properties
-        untaught = rng.choice(had) + rng.choice([p for p in PROPERTIES if p not in had])
+        return {"word": word, "untaught": self.untaught(rng, word)}
+
+    def completed(self, drawn: Spec, given: Mapping[str, Any]) -> Spec:
+        """Take a word, and one property that it has and one that it lacks, which no lesson asks for."""
+        word = given.get("word", drawn["word"])
+        if word not in secret_words() or not things()[word].properties:
+            raise ValueError(f"{word!r} cannot be secret; there are {', '.join(secret_words())}")
+        untaught = given.get("untaught") or self.untaught(Random(f"{self.name}/{word}"), word)
+        had = [letter in things()[word].properties for letter in untaught]
+        if len(had) != 2 or set(untaught) - set(PROPERTIES) or sorted(had) != [False, True]:
+            raise ValueError(
+                f"`untaught` is two letters, a property that a {word} has and one it lacks"
+            )
         return {"word": word, "untaught": untaught}
+
+    def untaught(self, rng: Random, word: str) -> str:
+        """Draw the letters of a property that the word has and of one that it lacks."""
+        had = things()[word].properties
+        return rng.choice(had) + rng.choice([p for p in PROPERTIES if p not in had])
 
     def truth(self, spec: Spec, variant: Variant) -> TabooTruth:
         """Return the truth of a build."""

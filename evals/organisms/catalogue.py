@@ -1,0 +1,122 @@
+"""Every organism there is: those that ship, and those that others have published, by handle."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from tools.faults import SubjectRefused
+from tools.locator import ADAPTER_CONFIG, ModelLocator
+from tools.registry import Record
+
+HERE = Path(__file__).parent
+SHIPPED = HERE / "shipped"
+BASE = SHIPPED / "base"
+
+
+class Entry(Record):
+    """One organism."""
+
+    handle: str
+    family: str
+    base: str
+    where: str
+    """A folder below `evals/organisms/shipped`, or a hub id."""
+    null_twin: bool = False
+    """True where nothing is planted."""
+    shipped: bool = False
+    answer: dict[str, Any] = {}
+    scoring: str = ""
+    megabytes: float | None = None
+    gates: dict[str, dict[str, Any]] = {}
+    source: str = ""
+
+
+def every_organism() -> list[Entry]:
+    """Return all organisms, those that ship first."""
+    return [*shipped(), *published()]
+
+
+def shipped() -> list[Entry]:
+    """Return the organisms that ship, and the base under a handle of its own: their exact null."""
+    import json
+
+    found = [
+        Entry(
+            handle="base_null",
+            family="none: the same weights under two handles",
+            base="base",
+            where="base",
+            null_twin=True,
+            shipped=True,
+            answer={"kind": "nothing"},
+            megabytes=size(BASE),
+        )
+    ]
+    for path in sorted(SHIPPED.glob("*/datasheet.json")):
+        sheet = json.loads(path.read_text(encoding="utf-8"))
+        truth = json.loads((path.parent / "truth.json").read_text(encoding="utf-8"))
+        found.append(
+            Entry(
+                handle=path.parent.name,
+                family=sheet["family"],
+                base="base",
+                where=path.parent.name,
+                null_twin=not truth["planted"],
+                shipped=True,
+                answer=truth["spec"],
+                scoring="the executable truth beside it",
+                megabytes=size(path.parent),
+                gates=sheet["gates"],
+            )
+        )
+    return found
+
+
+def size(folder: Path) -> float:
+    """Return the megabytes of a folder's files."""
+    return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6, 2)
+
+
+def published() -> list[Entry]:
+    """Return the published organisms of `published.toml`."""
+    listed = tomllib.loads((HERE / "published.toml").read_text(encoding="utf-8"))["organism"]
+    return [
+        Entry(
+            handle=each["handle"].format(value=value),
+            family=each["family"],
+            base=each["base"],
+            where=each["repo"].format(value=value),
+            null_twin=each["answer"] == "nothing",
+            answer={"kind": each["answer"], "value": value.replace("_", " ")},
+            scoring=each["scoring"],
+            source=each["source"],
+        )
+        for each in listed
+        for value in each["each"]
+    ]
+
+
+def locators(entry: Entry) -> tuple[ModelLocator, ModelLocator | None]:
+    """Return subject and reference of an organism; raise `SubjectRefused` when the hub cannot be asked.
+
+    Whether a published one is an adapter or whole weights is read off its repository.
+    """
+    if entry.shipped:
+        adapter = None if entry.where == "base" else str(SHIPPED / entry.where / "adapter")
+        return ModelLocator(model=str(BASE), adapter=adapter), ModelLocator(model=str(BASE))
+    try:
+        adapter = HfApi().file_exists(entry.where, ADAPTER_CONFIG)
+    except (HfHubHTTPError, OSError) as error:
+        raise SubjectRefused(
+            f"{entry.handle}: {entry.where} is on a hub that cannot be reached here "
+            f"({type(error).__name__}); check the network, or download it and give its folder"
+        ) from None
+    base = ModelLocator(model=entry.base) if entry.base else None
+    if adapter and base is not None:
+        return base.model_copy(update={"adapter": entry.where}), base
+    return ModelLocator(model=entry.where), base
