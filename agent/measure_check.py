@@ -9,7 +9,7 @@ from agent.investigation import Investigation
 from agent.population import draw
 from agent.registration import build_arms
 from tools import statistics as stats
-from tools.measures import is_binary, unit
+from tools.measures import is_rate, unit
 from tools.prompt import Arm
 from tools.scoring import cluster_means, mean
 
@@ -80,7 +80,7 @@ def happens(investigation: Investigation, subject: dict[str, Any]) -> bool | Non
     if investigation.case.kind == "open":
         return None
     measure = investigation.case.measure
-    if measure is None or not is_binary(measure):
+    if measure is None or not is_rate(measure):
         return True
     if subject["mean"] is None:
         return None

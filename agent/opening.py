@@ -17,6 +17,7 @@ from agent.population import population_of
 from agent.run_folder import FORMAT, RunError, RunFolder, sync_folder
 from tools.boundary import Catalogue
 from tools.experiment import Experiment
+from tools.judging import Judge
 from tools.worker_client import Worker
 
 ROOM = Path(__file__).parent
@@ -28,6 +29,7 @@ class ReadOnlyWorker:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
+        self.judge: Judge | None = None
 
     def call(
         self, tool: str, arguments: Mapping[str, Any], seed: int, *, deadline_s: float = 0.0

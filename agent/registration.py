@@ -20,7 +20,7 @@ from agent.population import Pool, Population, draw, fingerprint, marks
 from agent.prediction import Prediction, Registration, Rival
 from agent.rivals import standing_rivals
 from tools import statistics as stats
-from tools.measures import is_binary, unit
+from tools.measures import is_rate, unit
 from tools.power import clusters_needed, power_sign_flip, power_tost
 from tools.prompt import Arm, ChooseLevel, FormatNumbers, PromptItem, SetSlot, SwapSlots
 from tools.registry import ToolError, unknown
@@ -323,7 +323,7 @@ def check_power(prediction: Prediction, sd: float, alpha: float, population: Pop
     """Return the power at the smallest effect of interest; raise `ToolError` with the number needed."""
     size = prediction.smallest_effect
     if (
-        not is_binary(prediction.measure)
+        not is_rate(prediction.measure)
         and prediction.form != "equivalence"
         and size < FLOOR_IN_SD * sd
     ):

@@ -21,6 +21,7 @@ from agent.rerun import replicate
 from agent.run_folder import GENESIS, Event, RunFolder, redact
 from tools.boundary import Catalogue
 from tools.experiment import Experiment, canonical_json
+from tools.judging import Judge
 
 CHECKED = frozenset(
     name.removeprefix("_apply_") for name in dir(Investigation) if name.startswith("_apply_")
@@ -97,6 +98,7 @@ class RecordedWorker:
 
     def __init__(self, folder: ReplayFolder, stored: Mapping[int, Experiment]) -> None:
         self.folder, self.stored = folder, stored
+        self.judge: Judge | None = None
         self.by_question = {
             question(each.tool, each.arguments, each.seed): each for each in stored.values()
         }

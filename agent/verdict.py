@@ -13,7 +13,7 @@ from typing import Any, Literal
 from agent.forms import CONFIDENCE, Check, Means, Test, effects, evaluate
 from agent.prediction import Prediction, Rival
 from tools import statistics as stats
-from tools.measures import is_binary
+from tools.measures import is_rate
 from tools.registry import Record
 from tools.scoring import cluster_means, mean
 from tools.sequential import holm
@@ -236,7 +236,7 @@ def reference_checks(prediction: Prediction, means: Means) -> tuple[Check, ...]:
     """For a difference of differences of rates: the base has room to move, the sign agrees in log odds."""
     if (
         not prediction.reference_pair
-        or not is_binary(prediction.measure)
+        or not is_rate(prediction.measure)
         or prediction.control is None
     ):
         return ()
