@@ -41,6 +41,15 @@ Cassette = Annotated[
 PriceFile = Annotated[
     Path | None, typer.Option(help="TOML with dollars per million tokens: input, output, ...")
 ]
+Judges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--judge",
+        metavar="MODEL[@URL]",
+        help="Reads outputs for measures of kind 'judged'; give two, of different families.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
 
 
@@ -75,6 +84,7 @@ def investigate(
     base_url: BaseUrl = None,
     cassette: Cassette = None,
     prices: PriceFile = None,
+    judge: Judges = None,
     runs: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     as_json: AsJson = False,
@@ -87,8 +97,9 @@ def investigate(
         case = session.changed_case(case_file, subject, reference, adapter, limits)
         provider = session.Provider(base_url=base_url, cassette=cassette, prices=prices)
         chosen = session.make_investigator(investigator, case.limits, provider)
+        panel = session.make_panel(judge or (), case.limits, provider)
         if dry_run:
-            planned = session.plan(case, chosen)
+            planned = session.plan(case, chosen, panel)
             put_json(planned) if as_json else put(
                 "\n".join(f"{k}: {v}" for k, v in planned.items())
             )
@@ -96,7 +107,7 @@ def investigate(
         path = session.new_run_path(runs, case.name)
         session.check_disk(path)
     say(f"run: {path}")
-    session.drive_new(path, case, chosen, seed)
+    session.drive_new(path, case, chosen, seed, panel)
     session.announce(path, as_json)
 
 
@@ -110,6 +121,7 @@ def resume(
     base_url: BaseUrl = None,
     cassette: Cassette = None,
     prices: PriceFile = None,
+    judge: Judges = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was stopped anywhere; nothing that was completed is done again."""
@@ -122,11 +134,13 @@ def resume(
         name = opened_event(RunFolder(run_path))["investigator"]
         provider = session.Provider(base_url=base_url, cassette=cassette, prices=prices)
         chosen = session.make_investigator(name, case.limits, provider)
+        names = session.same_judges(run_path, judge or ())
+        panel = session.make_panel(names, case.limits, provider)
         worker = session.start_worker(case, run_path)
+        session.seat(panel, worker)
         try:
-            session.drive(
-                resume_run(run_path, worker, accept_code_change=accept_code_change), chosen
-            )
+            opened = resume_run(run_path, worker, accept_code_change=accept_code_change)
+            session.drive(opened, chosen, panel)
         finally:
             worker.close()
     session.announce(run_path, as_json)
@@ -164,14 +178,25 @@ def verify(run_path: RunPath, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def rerun(run_path: RunPath, as_json: AsJson = False) -> None:
-    """Run the confirmations of a run again on the model, and compare outputs and verdicts."""
+def rerun(
+    run_path: RunPath,
+    judge: Judges = None,
+    cassette: Cassette = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the confirmations of a run again on the model, and compare outputs and verdicts.
+
+    Judged outputs keep their stored labels where they are the same as then, unless --judge is given.
+    """
     from agent import session
     from agent.opening import stored_case
     from agent.rerun import rerun as again
 
     with faults_told():
+        provider = session.Provider(cassette=cassette)
+        panel = session.make_panel(judge or (), session.Limits(), provider)
         worker = session.start_worker(stored_case(run_path), run_path)
+        session.seat(panel, worker)
         try:
             result = again(run_path, worker)
         finally:
@@ -189,6 +214,8 @@ def rerun(run_path: RunPath, as_json: AsJson = False) -> None:
 def replicate(
     run_path: RunPath,
     finding: Annotated[str, typer.Argument(help="A finding with a verdict, such as P1.")],
+    judge: Judges = None,
+    cassette: Cassette = None,
     as_json: AsJson = False,
 ) -> None:
     """Test one finding once more, with a fresh seed, on the templates held in reserve."""
@@ -197,9 +224,15 @@ def replicate(
     from agent.rerun import replicate as once_more
 
     with faults_told():
+        names = session.same_judges(run_path, judge or ())
+        provider = session.Provider(cassette=cassette)
+        panel = session.make_panel(names, session.Limits(), provider)
         worker = session.start_worker(stored_case(run_path), run_path)
+        session.seat(panel, worker)
         try:
             investigation = resume_run(run_path, worker)
+            if panel is not None:
+                investigation.costs = panel.costs
             try:
                 verdict = once_more(investigation, finding)
             finally:
@@ -250,6 +283,7 @@ def call(
     reference: Annotated[str | None, typer.Option(help="Reference model.")] = None,
     adapter: Annotated[str | None, typer.Option(help="PEFT adapter of the subject.")] = None,
     seed: Annotated[int, typer.Option(help="All randomness comes from it.")] = 0,
+    judge: Judges = None,
     out: Annotated[Path, typer.Option(help="Where blobs are written.")] = Path("runs/calls"),
 ) -> None:
     """Call one tool on a model and print its result as JSON."""
@@ -278,7 +312,9 @@ def call(
                 "prompts": ["x"],
             }
         )
+        panel = session.make_panel(judge or (), case.limits, session.Provider())
         worker = session.start_worker(case, out)
+        session.seat(panel, worker)
         try:
             done = worker.call(tool, arguments, seed)
         finally:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from agent.citations import Prose, Sources, resolve_prose
 from agent.investigation import Investigation
+from agent.judge import warning_of
 from agent.prediction import Hypothesis, Prediction, Registration
 from agent.verdict import Verdict
 from agent.wording import (
@@ -27,7 +28,7 @@ from agent.wording import (
     with_unit,
     words,
 )
-from tools.measures import unit
+from tools.measures import JudgedMeasure, unit
 from tools.prompt import AblateDirection, PatchFrom, Steer
 from tools.registry import Record
 
@@ -144,7 +145,7 @@ def of_registration(
         effect=effect_words(prediction, verdict) if measured and verdict else "",
         interval=bounds(prediction, verdict) if measured and verdict else "",
         scope=scope_of(investigation, prediction, verdict),
-        limits=limits_of(prediction, verdict),
+        limits=(*limits_of(prediction, verdict), *judge_limits(investigation, prediction)),
         controls=controls_of(prediction, verdict),
         replications=replications_of(investigation, registration),
         faults=faults,
@@ -341,6 +342,13 @@ def limits_of(prediction: Prediction, verdict: Verdict | None) -> tuple[str, ...
     if prediction.samples == 1 and verdict.interval and verdict.interval[0] == verdict.interval[1]:
         limits.append("all templates agree exactly: no spread was seen, which is not certainty")
     return tuple(limits)
+
+
+def judge_limits(investigation: Investigation, prediction: Prediction) -> tuple[str, ...]:
+    """Return what to hold against the judges of a judged measure."""
+    warning = warning_of(investigation.judges)
+    judged = isinstance(prediction.measure, JudgedMeasure)
+    return (warning,) if judged and warning else ()
 
 
 def controls_of(prediction: Prediction, verdict: Verdict | None) -> tuple[Control, ...]:

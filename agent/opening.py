@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -42,7 +42,12 @@ class ReadOnlyWorker:
 
 
 def open_run(
-    path: Path, case: Case, worker: Worker, investigator_name: str, seed: int
+    path: Path,
+    case: Case,
+    worker: Worker,
+    investigator_name: str,
+    seed: int,
+    judges: Sequence[str] = (),
 ) -> Investigation:
     """Make a run folder and write its first event.
 
@@ -58,6 +63,7 @@ def open_run(
             "run_secret": run_secret(case, seed),
             "seed": seed,
             "investigator": investigator_name,
+            **({"judges": list(judges)} if judges else {}),
             "catalogue": worker.catalogue.model_dump(mode="json"),
             "versions": versions(),
         },

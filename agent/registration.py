@@ -16,6 +16,7 @@ from agent.case import Case
 from agent.contrasts import check_prompts, contrast_faults
 from agent.forms import effects, largest_effect
 from agent.investigation import Investigation
+from agent.judge import check_readers
 from agent.population import Pool, Population, draw, fingerprint, marks
 from agent.prediction import Prediction, Registration, Rival
 from agent.rivals import standing_rivals
@@ -283,6 +284,7 @@ def pilot_sd(investigation: Investigation, prediction: Prediction, population: P
     _, done = investigation.run_experiment("score_arms", arguments, "pilot", seed)
     if done.error is not None or done.result is None:
         raise ToolError(f"the pilot failed: {done.error}")
+    check_readers(done.result.get("agreement"))
     table = investigation.folder.get_json(done.result["raw"])["arms"]
     means = {name: cluster_means(rows) for name, rows in table.items()}
     smallest = SMALLEST_SD[unit(prediction.measure)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,22 @@ from typing import Any
 from agent.budget import Budget
 from agent.case import Case, Limits, load_case, located
 from agent.investigation import Investigation, Spent
+from agent.judge import MOST_JUDGES, JudgeFault, JudgeModel, JudgePanel, warning_of
 from agent.language_model import LanguageModelInvestigator
+from agent.llm.faults import LLMError
 from agent.llm.prices import Prices
 from agent.llm.providers import PROVIDERS, is_model, make_client
 from agent.loop import Investigator, run
-from agent.opening import open_run
+from agent.opening import open_run, opened_event
 from agent.population import population_of
 from agent.rendering import write_report
+from agent.run_folder import RunFolder
 from agent.scripted import ScriptedInvestigator
 from agent.systematic import SystematicInvestigator
 from agent.terminal import (
     CONFIGURATION,
     RESOURCES,
+    USAGE,
     Progress,
     fail,
     faults_told,
@@ -33,6 +38,7 @@ from agent.terminal import (
     put_json,
     say,
 )
+from tools.judging import needs_judges
 from tools.locator import ModelLocator
 from tools.registry import Record
 from tools.sequential import alpha_share
@@ -93,6 +99,13 @@ def make_investigator(name: str, limits: Limits, provider: Provider | None = Non
 
 def language_model(name: str, limits: Limits, provider: Provider) -> LanguageModelInvestigator:
     """Return an investigator that asks a model; refuse a budget in dollars that nobody can count."""
+    prices = known_prices(name, limits, provider)
+    client = make_client(name, provider.base_url, provider.cassette, say)
+    return LanguageModelInvestigator(name, client, prices)
+
+
+def known_prices(name: str, limits: Limits, provider: Provider) -> Prices:
+    """Return the prices of models; refuse a budget in dollars where that of `name` is not known."""
     prices = Prices.load(provider.prices)
     if limits.dollars is not None and prices.cost(name, Spent()) is None:
         fail(
@@ -100,8 +113,60 @@ def language_model(name: str, limits: Limits, provider: Provider) -> LanguageMod
             f"no price is known for {name}, so a budget in dollars cannot be kept; "
             "give its prices with --prices FILE.toml, or a budget in tokens",
         )
-    client = make_client(name, provider.base_url, provider.cassette, say)
-    return LanguageModelInvestigator(name, client, prices)
+    return prices
+
+
+def make_panel(given: Sequence[str], limits: Limits, provider: Provider) -> JudgePanel | None:
+    """Return the judges of `NAME` or `NAME@URL` each; None without any. What to hold against them is said."""
+    if len(given) > MOST_JUDGES:
+        fail(USAGE, f"{len(given)} judges given, at most {MOST_JUDGES} can be compared")
+    judges: list[JudgeModel] = []
+    for number, each in enumerate(given, 1):
+        name, url = judge_name(each)
+        if not is_model(name):
+            known = ", ".join(f"{provider}/MODEL" for provider in PROVIDERS)
+            fail(
+                USAGE,
+                f"unknown judge {name!r}; a judge is one of {known}, with @URL behind it for a server",
+            )
+        prices = known_prices(name, limits, provider)
+        try:
+            client = make_client(name, url, provider.cassette, say)
+        except LLMError as error:
+            raise JudgeFault(number, name, error) from None
+        judges.append(JudgeModel(name, client, prices))
+    if not judges:
+        return None
+    panel = JudgePanel(judges)
+    warning = warning_of(panel.names)
+    if warning is not None:
+        say(f"warning: {warning}")
+    return panel
+
+
+def judge_name(given: str) -> tuple[str, str | None]:
+    """Return the name of a judge and where its server is; the place is not kept in the run."""
+    name, mark, rest = given.partition("@http")
+    return name, f"http{rest}" if mark else None
+
+
+def same_judges(path: Path, given: Sequence[str]) -> Sequence[str]:
+    """Return the judges to go on with: those of the run, where none are given again; refuse others."""
+    stored = opened_event(RunFolder(path)).get("judges", [])
+    if given and [judge_name(each)[0] for each in given] != stored:
+        told = " and ".join(stored) or "no judges"
+        fail(
+            USAGE,
+            f"this run was opened with {told}: give the same, in that order, or none to use them",
+        )
+    return given or stored
+
+
+def seat(panel: JudgePanel | None, worker: ProcessWorker) -> None:
+    """Let a worker's outputs be read by the judges, with their progress where the worker's is."""
+    worker.judge = panel
+    if panel is not None and worker.on_progress is not None:
+        panel.progress = worker.on_progress
 
 
 def new_run_path(runs: Path, name: str) -> Path:
@@ -144,15 +209,24 @@ def start_worker(case: Case, path: Path) -> ProcessWorker:
     )
 
 
-def drive_new(path: Path, case: Case, investigator: Investigator, seed: int) -> None:
+def drive_new(
+    path: Path,
+    case: Case,
+    investigator: Investigator,
+    seed: int,
+    panel: JudgePanel | None = None,
+) -> None:
     """Open a run and drive it to its end; a run that could not be opened leaves nothing behind."""
     with faults_told(str(path) if (path / "events.jsonl").exists() else None):
+        needs_judges(case.measure, panel)
         worker = start_worker(case, path)
+        seat(panel, worker)
         try:
             population_of(case, seed)
             # A model that is refused is refused here, before there is a log.
             _ = worker.catalogue
-            investigation = open_run(path, case, worker, investigator.name, seed)
+            names = panel.names if panel else ()
+            investigation = open_run(path, case, worker, investigator.name, seed, names)
         except BaseException:
             worker.close()
             if not (path / "events.jsonl").exists():
@@ -160,13 +234,17 @@ def drive_new(path: Path, case: Case, investigator: Investigator, seed: int) -> 
             raise
     with faults_told(str(path)):
         try:
-            drive(investigation, investigator)
+            drive(investigation, investigator, panel)
         finally:
             worker.close()
 
 
-def drive(investigation: Investigation, investigator: Investigator) -> None:
+def drive(
+    investigation: Investigation, investigator: Investigator, panel: JudgePanel | None = None
+) -> None:
     """Run the loop to its end and write the report."""
+    if panel is not None:
+        investigation.costs = panel.costs
     try:
         run(investigation, investigator, Budget(investigation.case.limits, investigation.minutes))
     finally:
@@ -189,7 +267,7 @@ def cost_told(investigator: LanguageModelInvestigator) -> str:
     return f"some {tokens} tokens, {priced} dollars without caching"
 
 
-def plan(case: Case, investigator: Investigator) -> dict[str, Any]:
+def plan(case: Case, investigator: Investigator, panel: JudgePanel | None = None) -> dict[str, Any]:
     """Return what a run of this case would do, without starting it."""
     population = population_of(case, 0)
     limits = case.limits
@@ -201,6 +279,7 @@ def plan(case: Case, investigator: Investigator) -> dict[str, Any]:
         "kind": case.kind,
         "investigator": investigator.name,
         **({"cost of the model": cost_told(investigator)} if asks else {}),
+        **({"judges": " and ".join(panel.names)} if panel else {}),
         "templates": ", ".join(f"{count} to {pool}" for pool, count in pools.items()),
         "scope of a finding": population.scope,
         "reference": "yes" if case.reference else "no: contrasts between prompts only",

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from concurrent.futures import Future
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -19,6 +20,8 @@ from tools.measures import JudgedMeasure, Measure, resolve
 from tools.prompt import Prompt, PromptItem
 from tools.registry import Record, ToolError
 
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 MOST_ASKED = 20_000
 """Distinct texts of one experiment; more is a slip, and a costly one."""
 NO_JUDGES = (
@@ -49,6 +52,16 @@ class Judgements(Record):
 
 
 Judge = Callable[[Sequence[Asked]], Judgements]
+
+
+def settled(work: Callable[[Given], Found], given: Given) -> Future[Found]:
+    """Return a future that holds what came of work, be it an exception: for a thread that nobody joins."""
+    future: Future[Found] = Future()
+    try:
+        future.set_result(work(given))
+    except BaseException as error:  # noqa: BLE001
+        future.set_exception(error)
+    return future
 
 
 class JudgeFailed(Exception):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self
 
 from tools.boundary import Catalogue, Request, WorkerCrash, WorkerRefused, one_line, plain_json
 from tools.experiment import Experiment
 from tools.frames import Channel
-from tools.judging import Asked, Judge, Judgements
+from tools.judging import Asked, Judge, Judgements, settled
 from tools.registry import ToolError
 
 log = logging.getLogger(__name__)
@@ -72,31 +74,6 @@ class Call:
             error_kind=kind,
             seconds=time.monotonic() - self.started,
         )
-
-
-class Beside(threading.Thread):
-    """Asks the judges in a thread of its own, which does not keep the process from ending."""
-
-    def __init__(self, judge: Judge, asked: list[Asked]) -> None:
-        super().__init__(daemon=True)
-        self.judge, self.asked = judge, asked
-        self.said: Judgements | None = None
-        self.fault: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        """Keep what comes of it, whatever it is: nobody would hear of an exception here."""
-        try:
-            self.said = self.judge(self.asked)
-        except BaseException as error:  # noqa: BLE001
-            self.fault = error
-
-    def outcome(self) -> Judgements:
-        """Return the labels, or raise what was raised in their place."""
-        if self.fault is not None:
-            raise self.fault
-        assert self.said is not None
-        return self.said
 
 
 class RemoteWorker:
@@ -291,9 +268,12 @@ class RemoteWorker:
         """
         assert self.judge is not None
         started = time.monotonic()
-        under_way = Beside(self.judge, [Asked.model_validate(each) for each in shown])
+        asked = [Asked.model_validate(each) for each in shown]
+        said: queue.SimpleQueue[Future[Judgements]] = queue.SimpleQueue()
+        judge = self.judge
+        threading.Thread(target=lambda: said.put(settled(judge, asked)), daemon=True).start()
         try:
-            while under_way.is_alive():
+            while said.empty():
                 # Heartbeats have to be read, or the server of a shared worker would drop us.
                 try:
                     channel.receive(timeout=LOOK_S)
@@ -302,8 +282,8 @@ class RemoteWorker:
                     self.check_alive(call.silent())
         finally:
             call.judging += time.monotonic() - started
-        said = under_way.outcome().model_dump(mode="json")
-        channel.send({"kind": "judged", "id": self.number, "judgements": said})
+        labels = said.get().result().model_dump(mode="json")
+        channel.send({"kind": "judged", "id": self.number, "judgements": labels})
 
     def progress(self, call: Call, fraction: float, note: str) -> None:
         """Remember how far the call is and pass it on."""
