@@ -231,7 +231,7 @@ def in_parallel(
             done.put((job, settled(work, job)))
 
     for _ in range(min(at_once, len(jobs))):
-        threading.Thread(target=serve, daemon=True).start()
+        threading.Thread(target=serve, daemon=True, name="judge").start()
     try:
         for _ in jobs:
             job, future = done.get()

@@ -77,7 +77,7 @@ def recount_arms(done: Experiment, table: dict[str, list[dict[str, Any]]]) -> It
 def recount_judgements(
     folder: RunFolder, done: Experiment, table: dict[str, list[dict[str, Any]]]
 ) -> Iterator[str]:
-    """Yield labels that nobody can have given: of other judges, of nothing, two of one text; another agreement."""
+    """Yield what cannot have come of asking the run's judges once about each text."""
     given = done.arguments.get("measure")
     measure = MEASURE.validate_python(given) if given else None
     told = (done.result or {}).get("agreement")
@@ -91,20 +91,28 @@ def recount_judgements(
     names = {f"judge_{k}": name for k, name in enumerate(opened_judges(folder), 1)}
     if names != told["judges"]:
         yield f"its judges {told['judges']} are not those of the run"
-    first: dict[Asked, list[Label]] = {}
     for arm, row in ((arm, row) for arm, rows in table.items() for row in rows):
         if set(row["judgements"]) != set(names):
             yield f"arm {arm}, {row['id']}: labels of {sorted(row['judgements'])}"
             return
+    yield from impossible_labels(measure, table)
+    found = first_difference(told, agreement_in(table, names).model_dump(mode="json"))
+    if found is not None:
+        yield f"how the judges agree is not that of their labels: {found}"
+
+
+def impossible_labels(
+    measure: JudgedMeasure, table: dict[str, list[dict[str, Any]]]
+) -> Iterator[str]:
+    """Yield labels of empty outputs, and texts with two labels: each text was asked about once."""
+    first: dict[Asked, list[Label]] = {}
+    for arm, row in ((arm, row) for arm, rows in table.items() for row in rows):
         labels = zip(*row["judgements"].values(), strict=True)
         for asked, said in zip(asked_of(measure, row), labels, strict=True):
             if first.setdefault(asked, list(said)) != list(said):
                 yield f"arm {arm}, {row['id']}: a text was asked about once and has two labels"
             if not asked.output.strip() and any(label is not None for label in said):
                 yield f"arm {arm}, {row['id']}: an empty output has a label"
-    found = first_difference(told, agreement_in(table, names).model_dump(mode="json"))
-    if found is not None:
-        yield f"how the judges agree is not that of their labels: {found}"
 
 
 def opened_judges(folder: RunFolder) -> list[str]:

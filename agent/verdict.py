@@ -238,13 +238,22 @@ def scoring_checks(prediction: Prediction, table: Table) -> tuple[Check, ...]:
 
 
 def judge_checks(prediction: Prediction, table: Table) -> tuple[Check, ...]:
-    """Check that two judges read alike; of a single one there is nothing to check."""
+    """Check that two judges read the contrast's outputs alike; of a single one there is nothing to check.
+
+    Rivals, placebos and scope are left out: many outputs that nobody can mistake would hide those that matter.
+    """
     if not isinstance(prediction.measure, JudgedMeasure):
         return ()
-    names = {name: name for rows in table.values() for row in rows for name in row["judgements"]}
+    beside = ("rival_", "placebo_")
+    contrast = {
+        name: table[name]
+        for name in prediction.arms()
+        if name in table and not name.startswith(beside)
+    }
+    names = {name: name for rows in contrast.values() for row in rows for name in row["judgements"]}
     if len(names) < 2:
         return ()
-    found = agreement_in(table, names)
+    found = agreement_in(contrast, names)
     return (
         Check(
             name="the judges agree",
