@@ -260,6 +260,14 @@ def test_nothing_is_sampled_for_a_measure_that_nobody_can_judge(tmp_path: Path) 
         assert done.error is not None and "--judge" in done.error
 
 
+def test_runs_under_many_directions_are_not_judged() -> None:
+    from tools.directed_runs import Asking, DirectedRuns
+
+    nothing: Any = None
+    with pytest.raises(ToolError, match="every direction"):
+        DirectedRuns(nothing, [], Asking(MEASURE), nothing, "add", [])
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     path = tmp_path / "table.toml"
