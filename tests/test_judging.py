@@ -35,6 +35,7 @@ from tools.judging import (
 )
 from tools.measures import JudgedMeasure, is_binary, is_rate, score_output, unit
 from tools.prompt import Message, Prompt, user_prompt
+from tools.registry import ToolError
 from tools.worker_client import InProcessWorker, ProcessWorker, SocketWorker
 
 QUESTION = "Does the answer say yes?"
