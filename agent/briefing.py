@@ -26,6 +26,7 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
         "behaviour": case.behaviour,
         "kind": case.kind,
         "measure": case.measure.model_dump(mode="json") if case.measure else None,
+        "judges": len(investigation.judges),
         "has_reference": case.reference is not None,
         "model": catalogue.facts,
         "templates": {

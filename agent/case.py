@@ -48,7 +48,7 @@ class Limits(Record):
     tool_seconds: float | None = None
     steps: int | None = 200
     tokens: int | None = Field(default=None, ge=1)
-    """Of the investigating model, input and output together."""
+    """Of the investigating model and the judges, input and output together."""
     dollars: float | None = Field(default=None, gt=0)
     registrations: int = Field(default=8, ge=1, le=64)
     """M: the error rate alpha is shared by this many registrations, made or not."""

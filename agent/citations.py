@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from agent.investigation import Investigation
 from agent.wording import interval_words, number, p_value, with_unit
-from tools.measures import is_binary
+from tools.measures import is_rate
 from tools.registry import Record, ToolError
 
 SHORT_QUOTATION = 3
@@ -106,7 +106,7 @@ class Sources:
                 return f"{interval_words((low, high), measure)} {with_unit(2, measure).split()[1]}"
             if isinstance(value, float) and path in ("/p", "/threshold"):
                 return p_value(value)
-            if isinstance(value, float) and path.startswith("/arms/") and is_binary(measure):
+            if isinstance(value, float) and path.startswith("/arms/") and is_rate(measure):
                 return f"{100 * value:.0f} %"
             if isinstance(value, float) and EFFECT.fullmatch(path):
                 return with_unit(value, measure)

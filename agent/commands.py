@@ -41,6 +41,31 @@ Cassette = Annotated[
 PriceFile = Annotated[
     Path | None, typer.Option(help="TOML with dollars per million tokens: input, output, ...")
 ]
+Judges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--judge",
+        metavar="MODEL[@URL]",
+        help="Reads outputs for measures of kind 'judged'; give two, of different families.",
+        show_default=False,
+    ),
+]
+Writer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL[@URL]",
+        help="Writes fresh prompts on request and sees no hypothesis.",
+        show_default=False,
+    ),
+]
+Sceptic = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL[@URL]",
+        help="May only register counter-experiments, after the report.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
 
 
@@ -75,29 +100,25 @@ def investigate(
     base_url: BaseUrl = None,
     cassette: Cassette = None,
     prices: PriceFile = None,
-    writer: Annotated[
-        str | None, typer.Option(help="Model that writes fresh prompts and sees no hypothesis.")
-    ] = None,
-    sceptic: Annotated[
-        str | None, typer.Option(help="Model that may only register counter-experiments.")
-    ] = None,
+    writer: Writer = None,
+    sceptic: Sceptic = None,
+    judge: Judges = None,
     runs: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Investigate a case and leave a report of validated findings."""
     from agent import session
+    from agent.cast import Provider, Roles, make_cast
 
     with faults_told():
         limits = {"minutes": budget_minutes, "tokens": budget_tokens, "dollars": budget_usd}
         case = session.changed_case(case_file, subject, reference, adapter, limits)
-        provider = session.Provider(base_url=base_url, cassette=cassette, prices=prices)
-        chosen = session.make_investigator(investigator, case.limits, provider)
-        roles = session.Roles(writer=writer, sceptic=sceptic)
-        for role, name in roles.named().items():
-            session.role_model(role, name, provider)
+        provider = Provider(base_url=base_url, cassette=cassette, prices=prices)
+        roles = Roles(writer=writer, sceptic=sceptic, judges=tuple(judge or ()))
+        cast = make_cast(investigator, case, roles, provider)
         if dry_run:
-            planned = session.plan(case, chosen, roles)
+            planned = session.plan(case, cast)
             put_json(planned) if as_json else put(
                 "\n".join(f"{k}: {v}" for k, v in planned.items())
             )
@@ -105,7 +126,7 @@ def investigate(
         path = session.new_run_path(runs, case.name)
         session.check_disk(path)
     say(f"run: {path}")
-    session.drive_new(path, case, chosen, seed, roles, provider)
+    session.drive_new(path, case, cast, seed)
     session.announce(path, as_json)
 
 
@@ -119,22 +140,28 @@ def resume(
     base_url: BaseUrl = None,
     cassette: Cassette = None,
     prices: PriceFile = None,
+    writer: Writer = None,
+    sceptic: Sceptic = None,
+    judge: Judges = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was stopped anywhere; nothing that was completed is done again."""
     from agent import session
+    from agent.cast import Provider, Roles, make_cast, same_roles, seat
     from agent.opening import opened_event, resume_run, stored_case
     from agent.run_folder import RunFolder
 
     with faults_told(str(run_path)):
         case = stored_case(run_path)
         name = opened_event(RunFolder(run_path))["investigator"]
-        provider = session.Provider(base_url=base_url, cassette=cassette, prices=prices)
-        chosen = session.make_investigator(name, case.limits, provider)
+        provider = Provider(base_url=base_url, cassette=cassette, prices=prices)
+        given = Roles(writer=writer, sceptic=sceptic, judges=tuple(judge or ()))
+        cast = make_cast(name, case, same_roles(run_path, given), provider)
         worker = session.start_worker(case, run_path)
+        seat(cast.panel, worker)
         try:
             opened = resume_run(run_path, worker, accept_code_change=accept_code_change)
-            session.drive(opened, chosen, provider)
+            session.drive(opened, cast)
         finally:
             worker.close()
     session.announce(run_path, as_json)
@@ -172,14 +199,26 @@ def verify(run_path: RunPath, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def rerun(run_path: RunPath, as_json: AsJson = False) -> None:
-    """Run the confirmations of a run again on the model, and compare outputs and verdicts."""
+def rerun(
+    run_path: RunPath,
+    judge: Judges = None,
+    cassette: Cassette = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the confirmations of a run again on the model, and compare outputs and verdicts.
+
+    Judged outputs keep their stored labels where they are the same as then, unless --judge is given.
+    """
     from agent import session
+    from agent.case import Limits
+    from agent.cast import Provider, make_panel, seat
     from agent.opening import stored_case
     from agent.rerun import rerun as again
 
     with faults_told():
+        panel = make_panel(judge or (), Limits(), Provider(cassette=cassette))
         worker = session.start_worker(stored_case(run_path), run_path)
+        seat(panel, worker)
         try:
             result = again(run_path, worker)
         finally:
@@ -197,17 +236,26 @@ def rerun(run_path: RunPath, as_json: AsJson = False) -> None:
 def replicate(
     run_path: RunPath,
     finding: Annotated[str, typer.Argument(help="A finding with a verdict, such as P1.")],
+    judge: Judges = None,
+    cassette: Cassette = None,
     as_json: AsJson = False,
 ) -> None:
     """Test one finding once more, with a fresh seed, on the templates held in reserve."""
     from agent import session
+    from agent.case import Limits
+    from agent.cast import Provider, make_panel, same_judges, seat
     from agent.opening import resume_run, stored_case
     from agent.rerun import replicate as once_more
 
     with faults_told():
+        names = same_judges(run_path, judge or ())
+        panel = make_panel(names, Limits(), Provider(cassette=cassette))
         worker = session.start_worker(stored_case(run_path), run_path)
+        seat(panel, worker)
         try:
             investigation = resume_run(run_path, worker)
+            if panel is not None:
+                investigation.costs = panel.costs
             try:
                 verdict = once_more(investigation, finding)
             finally:
@@ -258,6 +306,7 @@ def call(
     reference: Annotated[str | None, typer.Option(help="Reference model.")] = None,
     adapter: Annotated[str | None, typer.Option(help="PEFT adapter of the subject.")] = None,
     seed: Annotated[int, typer.Option(help="All randomness comes from it.")] = 0,
+    judge: Judges = None,
     out: Annotated[Path, typer.Option(help="Where blobs are written.")] = Path("runs/calls"),
 ) -> None:
     """Call one tool on a model and print its result as JSON."""
@@ -265,6 +314,7 @@ def call(
 
     from agent import session
     from agent.case import Case
+    from agent.cast import Provider, make_panel, seat
 
     with faults_told():
         try:
@@ -286,7 +336,9 @@ def call(
                 "prompts": ["x"],
             }
         )
+        panel = make_panel(judge or (), case.limits, Provider())
         worker = session.start_worker(case, out)
+        seat(panel, worker)
         try:
             done = worker.call(tool, arguments, seed)
         finally:

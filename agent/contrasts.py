@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from agent.prediction import Prediction
-from tools.measures import Measure, ProbeReading, is_binary
+from tools.measures import Measure, ProbeReading, is_rate
 from tools.prompt import Arm, ChooseLevel, SetSlot, SwapSlots, Transform
 from tools.registry import ToolError
 from tools.scoring import ArmPrompts
@@ -79,7 +79,7 @@ def form_faults(prediction: Prediction) -> Iterator[str]:
             if len({step.arm.model for step in prediction.doses}) > 1:
                 yield "the doses of a trend must be given to one model"
         case "equivalence":
-            if is_binary(prediction.measure) and prediction.smallest_effect > WIDEST_MARGIN:
+            if is_rate(prediction.measure) and prediction.smallest_effect > WIDEST_MARGIN:
                 yield f"the margin of an equivalence of rates is at most {WIDEST_MARGIN:g}"
         case _:
             pass
@@ -151,7 +151,7 @@ def moved(arm: Arm) -> set[str]:
 def reachable(prediction: Prediction, low: float, high: float) -> bool:
     """Say whether a rival's range holds no effect, or one in the claimed direction that can occur."""
     largest = 2.0 if prediction.reference_pair else 1.0
-    if is_binary(prediction.measure) and (low > largest or high < -largest):
+    if is_rate(prediction.measure) and (low > largest or high < -largest):
         return False
     return high >= 0 if prediction.direction == "more" else low <= 0
 

@@ -13,6 +13,7 @@ from typing import Literal
 from agent.citations import Prose, Sources, resolve_prose
 from agent.controls import Control, controls_of
 from agent.investigation import Investigation
+from agent.judge import warning_of
 from agent.prediction import Hypothesis, Prediction, Registration
 from agent.sceptic import counters_of
 from agent.verdict import Verdict
@@ -29,7 +30,7 @@ from agent.wording import (
     with_unit,
     words,
 )
-from tools.measures import unit
+from tools.measures import JudgedMeasure, unit
 from tools.prompt import AblateDirection, PatchFrom, Steer
 from tools.registry import Record
 
@@ -141,6 +142,7 @@ def of_registration(
         scope=scope_of(investigation, prediction, verdict),
         limits=(
             *limits_of(prediction, verdict),
+            *judge_limits(investigation, prediction),
             *(f"tested again by the sceptic as {name}: {each.status}" for name, each in counters),
             *(
                 ("a counter-experiment of the sceptic's",)
@@ -372,3 +374,10 @@ def limits_of(prediction: Prediction, verdict: Verdict | None) -> tuple[str, ...
     if prediction.samples == 1 and verdict.interval and verdict.interval[0] == verdict.interval[1]:
         limits.append("all templates agree exactly: no spread was seen, which is not certainty")
     return tuple(limits)
+
+
+def judge_limits(investigation: Investigation, prediction: Prediction) -> tuple[str, ...]:
+    """Return what to hold against the judges of a judged measure."""
+    warning = warning_of(investigation.judges)
+    judged = isinstance(prediction.measure, JudgedMeasure)
+    return (warning,) if judged and warning else ()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from agent.prediction import Prediction
 from tools import statistics as stats
-from tools.measures import is_binary
+from tools.measures import is_rate
 from tools.registry import Record
 from tools.scoring import mean
 
@@ -99,7 +99,7 @@ def equivalence_test(prediction: Prediction, means: Means, seed: int) -> Test | 
 
 def largest_effect(prediction: Prediction) -> float | None:
     """Return what an effect cannot exceed: 1 for rates, 2 for their differences against a reference."""
-    if not is_binary(prediction.measure):
+    if not is_rate(prediction.measure):
         return None
     return 2.0 if prediction.reference_pair else 1.0
 

@@ -8,6 +8,7 @@ an experiment whose key is in the log is not run again, a draw is not made twice
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
@@ -170,6 +171,10 @@ class Investigation:
         """Who else takes part: role -> name of a model."""
         self.writer: Writer | None = None
         """Set by whoever drives the run, like the worker; nothing of it is in the log."""
+        self.judges: tuple[str, ...] = tuple(opened.get("judges", ()))
+        """The models that read outputs for judged measures, as `provider/model`."""
+        self.costs: Callable[[], list[dict[str, Any]]] = list
+        """Gives what judges cost since it was last called."""
         self.populations: dict[str, Population] = {"case": population_of(self.case, self.seed)}
         self.exchanges: list[Exchange] = []
         self.experiments: list[ExperimentEntry] = []
@@ -280,7 +285,12 @@ class Investigation:
         for entry in self.experiments:
             if entry.key == key:
                 return entry.number, self.experiment(entry.number)
-        done = self.worker.call(tool, arguments, seed)
+        try:
+            done = self.worker.call(tool, arguments, seed)
+        finally:
+            # Also of an experiment that came to nothing: it was paid for.
+            for cost in self.costs():
+                self.folder.append("spent", cost)
         entry = ExperimentEntry(
             number=len(self.experiments) + 1,
             key=key,

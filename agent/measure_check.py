@@ -9,7 +9,7 @@ from agent.investigation import Investigation
 from agent.population import draw
 from agent.registration import build_arms
 from tools import statistics as stats
-from tools.measures import is_binary, unit
+from tools.measures import is_rate, unit
 from tools.prompt import Arm
 from tools.scoring import cluster_means, mean
 
@@ -23,7 +23,8 @@ def check_measure(investigation: Investigation) -> dict[str, Any]:
     """Measure the behaviour on explore prompts, on subject and reference, and keep what was seen.
 
     The event holds, by model, the mean over templates with its t interval, and thirty outputs beside
-    the measure's label, for a reader to judge whether the measure sees what they mean.
+    the measure's label, for a reader to judge whether the measure sees what they mean; with a judged
+    measure also how the judges agree.
     """
     case = investigation.case
     population = investigation.populations["case"]
@@ -52,6 +53,8 @@ def check_measure(investigation: Investigation) -> dict[str, Any]:
             "rates": {name: rate(rows) for name, rows in table.items()},
             "labelled": [labelled(row) for row in spread(table["subject"], SHOWN)],
         }
+        if "agreement" in done.result:
+            found["agreement"] = done.result["agreement"]
         found["happens"] = happens(investigation, found["rates"]["subject"])
     investigation.record("step_zero", found)
     return found
@@ -80,7 +83,7 @@ def happens(investigation: Investigation, subject: dict[str, Any]) -> bool | Non
     if investigation.case.kind == "open":
         return None
     measure = investigation.case.measure
-    if measure is None or not is_binary(measure):
+    if measure is None or not is_rate(measure):
         return True
     if subject["mean"] is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +17,7 @@ from agent.population import population_of
 from agent.run_folder import FORMAT, RunError, RunFolder, sync_folder
 from tools.boundary import Catalogue
 from tools.experiment import Experiment
+from tools.judging import Judge
 from tools.worker_client import Worker
 
 ROOM = Path(__file__).parent
@@ -28,6 +29,7 @@ class ReadOnlyWorker:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
+        self.judge: Judge | None = None
 
     def call(
         self, tool: str, arguments: Mapping[str, Any], seed: int, *, deadline_s: float = 0.0
@@ -46,6 +48,7 @@ def open_run(
     investigator_name: str,
     seed: int,
     roles: Mapping[str, str] | None = None,
+    judges: Sequence[str] = (),
 ) -> Investigation:
     """Make a run folder and write its first event; `roles` names the models of other roles.
 
@@ -61,6 +64,7 @@ def open_run(
             "run_secret": run_secret(case, seed),
             "seed": seed,
             "investigator": investigator_name,
+            **({"judges": list(judges)} if judges else {}),
             "catalogue": worker.catalogue.model_dump(mode="json"),
             "versions": versions(),
             **({"roles": dict(roles)} if roles else {}),

@@ -62,7 +62,7 @@ def read_id(result: CallResult) -> str:
 
 
 def is_rate(measure: dict[str, Any]) -> bool:
-    """Say whether a measure scores 0 or 1."""
+    """Say whether a measure scores between 0 and 1."""
     return measure["kind"] not in ("logprob_difference", "word_count")
 
 

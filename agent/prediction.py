@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from tools.experiment import canonical_json
-from tools.measures import Measure, is_binary
+from tools.measures import Measure, is_binary, is_rate
 from tools.prompt import Arm
 from tools.registry import Record
 
@@ -115,7 +115,7 @@ class Prediction(Record):
             raise ValueError("form 'trend' needs at least three different doses")
         if self.form == "existence" and not (is_binary(self.measure) and self.smallest_effect < 1):
             raise ValueError("form 'existence' needs a measure of 0 and 1 and a share below 1")
-        if is_binary(self.measure) and self.smallest_effect < SMALLEST_POINTS:
+        if is_rate(self.measure) and self.smallest_effect < SMALLEST_POINTS:
             raise ValueError(
                 "the smallest effect of interest is at least 0.10 (ten points) for a rate"
             )

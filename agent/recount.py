@@ -12,7 +12,8 @@ from agent.replay import first_difference
 from agent.run_folder import RunFolder
 from tools.boundary import Catalogue
 from tools.experiment import Experiment, call_key
-from tools.measures import LogprobDifference, Measure, resolve
+from tools.judging import Asked, Label, agreement_in, asked_of, scored_by_labels
+from tools.measures import JudgedMeasure, LogprobDifference, Measure, resolve
 from tools.prompt import PromptItem
 from tools.scoring import logprob_score, scored, summarise
 
@@ -40,6 +41,7 @@ def recount_experiment(
     raw = folder.get_json(done.result["raw"])
     if not isinstance(raw, dict) or "arms" not in raw:
         return
+    yield from recount_judgements(folder, done, raw["arms"])
     if done.tool == "score_arms":
         yield from recount_arms(done, raw["arms"])
     elif done.arguments.get("measure"):
@@ -72,6 +74,52 @@ def recount_arms(done: Experiment, table: dict[str, list[dict[str, Any]]]) -> It
         yield f"the summary is not that of the raw table: {found}"
 
 
+def recount_judgements(
+    folder: RunFolder, done: Experiment, table: dict[str, list[dict[str, Any]]]
+) -> Iterator[str]:
+    """Yield what cannot have come of asking the run's judges once about each text."""
+    given = done.arguments.get("measure")
+    measure = MEASURE.validate_python(given) if given else None
+    told = (done.result or {}).get("agreement")
+    if not isinstance(measure, JudgedMeasure):
+        if told is not None:
+            yield "it tells how judges agree, and its measure is not judged"
+        return
+    if told is None:
+        yield "it does not tell how the judges of its measure agree"
+        return
+    names = {f"judge_{k}": name for k, name in enumerate(opened_judges(folder), 1)}
+    if names != told["judges"]:
+        yield f"its judges {told['judges']} are not those of the run"
+    for arm, row in ((arm, row) for arm, rows in table.items() for row in rows):
+        if set(row["judgements"]) != set(names):
+            yield f"arm {arm}, {row['id']}: labels of {sorted(row['judgements'])}"
+            return
+    yield from impossible_labels(measure, table)
+    found = first_difference(told, agreement_in(table, names).model_dump(mode="json"))
+    if found is not None:
+        yield f"how the judges agree is not that of their labels: {found}"
+
+
+def impossible_labels(
+    measure: JudgedMeasure, table: dict[str, list[dict[str, Any]]]
+) -> Iterator[str]:
+    """Yield labels of empty outputs, and texts with two labels: each text was asked about once."""
+    first: dict[Asked, list[Label]] = {}
+    for arm, row in ((arm, row) for arm, rows in table.items() for row in rows):
+        labels = zip(*row["judgements"].values(), strict=True)
+        for asked, said in zip(asked_of(measure, row), labels, strict=True):
+            if first.setdefault(asked, list(said)) != list(said):
+                yield f"arm {arm}, {row['id']}: a text was asked about once and has two labels"
+            if not asked.output.strip() and any(label is not None for label in said):
+                yield f"arm {arm}, {row['id']}: an empty output has a label"
+
+
+def opened_judges(folder: RunFolder) -> list[str]:
+    """Return the judges that the run was opened with."""
+    return next(folder.of_type("run_opened")).data.get("judges", [])
+
+
 def compare_item(row: dict[str, Any], item: dict[str, Any], arm: str) -> Iterator[str]:
     """Yield a fault where a raw row is not the prompt that was asked for."""
     asked = {key: item[key] for key in ("id", "template_id", "slots", "prompt")}
@@ -88,6 +136,8 @@ def recount_row(measure: Measure, row: dict[str, Any], arm: str) -> Iterator[str
     if isinstance(resolved, LogprobDifference):
         score = logprob_score(resolved, row["logprobs"])
         told: dict[str, Any] = {"scores": [score], "mean": score}
+    elif isinstance(resolved, JudgedMeasure):
+        told = scored_by_labels(row["judgements"])
     else:
         told = scored(resolved, row["outputs"])
     found = first_difference({"scores": row["scores"], "mean": row["mean"]}, told)

@@ -16,11 +16,12 @@ from agent.case import Case
 from agent.contrasts import check_prompts, contrast_faults
 from agent.forms import effects, largest_effect
 from agent.investigation import Investigation
+from agent.judge import check_readers
 from agent.population import Pool, Population, draw, fingerprint, marks
 from agent.prediction import Prediction, Registration, Rival
 from agent.rivals import standing_rivals
 from tools import statistics as stats
-from tools.measures import is_binary, unit
+from tools.measures import is_rate, unit
 from tools.power import clusters_needed, power_sign_flip, power_tost
 from tools.prompt import Arm, ChooseLevel, FormatNumbers, PromptItem, SetSlot, SwapSlots
 from tools.registry import ToolError, unknown
@@ -296,6 +297,7 @@ def pilot_sd(investigation: Investigation, prediction: Prediction, population: P
     _, done = investigation.run_experiment("score_arms", arguments, "pilot", seed)
     if done.error is not None or done.result is None:
         raise ToolError(f"the pilot failed: {done.error}")
+    check_readers(done.result.get("agreement"))
     table = investigation.folder.get_json(done.result["raw"])["arms"]
     means = {name: cluster_means(rows) for name, rows in table.items()}
     smallest = SMALLEST_SD[unit(prediction.measure)]
@@ -336,7 +338,7 @@ def check_power(prediction: Prediction, sd: float, alpha: float, population: Pop
     """Return the power at the smallest effect of interest; raise `ToolError` with the number needed."""
     size = prediction.smallest_effect
     if (
-        not is_binary(prediction.measure)
+        not is_rate(prediction.measure)
         and prediction.form != "equivalence"
         and size < FLOOR_IN_SD * sd
     ):

@@ -21,6 +21,7 @@ from agent.rerun import replicate
 from agent.run_folder import GENESIS, Event, RunFolder, redact
 from tools.boundary import Catalogue
 from tools.experiment import Experiment, canonical_json
+from tools.judging import Judge
 from tools.prompt import Template
 
 CHECKED = frozenset(
@@ -98,6 +99,7 @@ class RecordedWorker:
 
     def __init__(self, folder: ReplayFolder, stored: Mapping[int, Experiment]) -> None:
         self.folder, self.stored = folder, stored
+        self.judge: Judge | None = None
         self.by_question = {
             question(each.tool, each.arguments, each.seed): each for each in stored.values()
         }

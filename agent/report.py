@@ -14,10 +14,13 @@ from agent.answer import AnswerPart, answer_part
 from agent.citations import Prose, Sources, resolve_prose
 from agent.confirm import arms_to_run
 from agent.finding import Finding, findings
-from agent.investigation import ExperimentEntry, Investigation
+from agent.investigation import ExperimentEntry, Investigation, Spent
+from agent.judge import warning_of
 from agent.opening import opened_event
 from agent.prediction import FAMILIES, Hypothesis
+from agent.safe_text import one_line
 from agent.wording import describe_arm
+from tools.judging import JudgeAgreement
 from tools.prompt import Arm
 from tools.registry import Record
 from tools.scoring import cluster_means, mean
@@ -77,6 +80,8 @@ class StepZero(Record):
     error: str | None
     rates: dict[str, dict[str, Any]]
     labelled: tuple[dict[str, Any], ...]
+    judges: str | None = None
+    """With a judged measure: how its judges agree, and what to hold against their choice."""
 
 
 class Tests(Record):
@@ -191,6 +196,13 @@ def spent(investigation: Investigation) -> dict[str, float]:
     for entry in investigation.experiments:
         name = f"tool seconds, {entry.purpose}"
         found[name] = found.get(name, 0.0) + entry.seconds
+    for event in investigation.folder.of_type("spent"):
+        cost = Spent.model_validate(event.data["spent"])
+        told = {"requests": cost.requests, "tokens": cost.input_tokens + cost.output_tokens}
+        told |= {"dollars": cost.dollars} if cost.dollars is not None else {}
+        for what, value in told.items():
+            name = f"{what}, {event.data['role']}"
+            found[name] = found.get(name, 0.0) + value
     return found
 
 
@@ -215,11 +227,22 @@ def step_zero_of(investigation: Investigation) -> StepZero | None:
         unit=found.get("unit"),
         error=found.get("error"),
         rates=found.get("rates", {}),
+        judges=judges_told(investigation, found.get("agreement")),
         labelled=tuple(
             {key: cut(value) for key, value in each.items()}
             for each in found.get("labelled", [])[:SHOWN_LABELLED]
         ),
     )
+
+
+def judges_told(investigation: Investigation, agreement: dict[str, Any] | None) -> str | None:
+    """Return who the judges of step 0 were and how they agree, in one line."""
+    if agreement is None:
+        return None
+    found = JudgeAgreement.model_validate(agreement)
+    who = " and ".join(one_line(name, 60) for name in found.judges.values())
+    warning = warning_of(investigation.judges)
+    return f"{found.words()} ({who})" + (f"; {warning}" if warning else "")
 
 
 def evidence_of(investigation: Investigation, finding: Finding) -> Evidence:

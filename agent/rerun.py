@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from agent.run_folder import RunError
 from agent.verdict import Verdict, decide
 from tools.blobs import BlobStore
 from tools.experiment import Experiment
+from tools.judging import Asked, Judge, JudgeAgreement, Judgements, Label, asked_of, rows_of
+from tools.measures import JudgedMeasure
 from tools.registry import Record
 from tools.worker_client import Worker
 
@@ -88,6 +90,8 @@ class RerunResult(Record):
     """All that was run again."""
 
     agreements: tuple[Agreement, ...]
+    notes: tuple[str, ...] = ()
+    """How judged outputs were scored, where there were any."""
 
     @property
     def agrees(self) -> bool:
@@ -104,22 +108,61 @@ class RerunResult(Record):
         same = "identical" if self.identical else "agrees within the tolerance"
         count = f"{len(self.agreements)} experiments run again: "
         end = count + (same if self.agrees else "DOES NOT AGREE with the record")
-        return [*(each.line() for each in self.agreements), end]
+        return [*(each.line() for each in self.agreements), *self.notes, end]
 
 
 def rerun(path: Path, worker: Worker, *, only_confirmations: bool = False) -> RerunResult:
     """Run the experiments of a run again on `worker`, and compare.
 
     The worker writes its blobs where the run has them, since steering needs the stored directions.
-    Nothing is added to the log.
+    Nothing is added to the log. Judged outputs are judged again where the worker has judges; else an
+    output that is the same as then keeps its labels, and another one is not scored.
     """
     investigation = read_run(path)
+    given = worker.judge
     wanted = [
         entry
         for entry in investigation.experiments
         if entry.purpose == "confirmation" or not only_confirmations
     ]
-    return RerunResult(agreements=tuple(again(investigation, entry, worker) for entry in wanted))
+    found: list[Agreement] = []
+    judged = False
+    for entry in wanted:
+        stored = investigation.experiment(entry.number)
+        then = labels_then(investigation, stored)
+        worker.judge = given or then
+        judged = judged or then is not None
+        found.append(again(investigation, entry, worker))
+    worker.judge = given
+    return RerunResult(agreements=tuple(found), notes=(how_judged(given),) if judged else ())
+
+
+def how_judged(given: Judge | None) -> str:
+    """Return how judged outputs were scored this time."""
+    if given is not None:
+        return "judged outputs were judged again"
+    return (
+        "judged outputs that are the same as then kept their stored labels, others were not scored; "
+        "give --judge to ask the judges again"
+    )
+
+
+def labels_then(investigation: Investigation, stored: Experiment) -> Judge | None:
+    """Return a judge that says again what was said in a stored experiment; None where nothing was judged."""
+    if stored.result is None or "agreement" not in stored.result:
+        return None
+    measure = JudgedMeasure.model_validate(stored.arguments["measure"])
+    names = JudgeAgreement.model_validate(stored.result["agreement"]).judges
+    said: dict[Asked, dict[str, Label]] = {}
+    for row in rows_of(table_of(investigation, stored)):
+        for place, asked in enumerate(asked_of(measure, row)):
+            said[asked] = {name: row["judgements"][name][place] for name in names}
+
+    def judge(outputs: Sequence[Asked]) -> Judgements:
+        labels = [[said.get(each, {}).get(name) for each in outputs] for name in names]
+        return Judgements.model_validate({"judges": tuple(names.values()), "labels": labels})
+
+    return judge
 
 
 def again(investigation: Investigation, entry: ExperimentEntry, worker: Worker) -> Agreement:

@@ -12,32 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from agent.budget import Budget
-from agent.case import Case, Limits, load_case, located
+from agent.case import Case, load_case, located
+from agent.cast import Cast, seat
 from agent.investigation import Investigation, Spent
 from agent.language_model import LanguageModelInvestigator
-from agent.llm.conversation import Client
-from agent.llm.prices import Prices
-from agent.llm.providers import PROVIDERS, is_model, make_client
-from agent.loop import Investigator, run
+from agent.loop import run
 from agent.opening import open_run
 from agent.plan import answers_told
 from agent.population import population_of
 from agent.rendering import write_report
-from agent.scripted import ScriptedInvestigator
-from agent.systematic import SystematicInvestigator
-from agent.terminal import (
-    CONFIGURATION,
-    RESOURCES,
-    Progress,
-    fail,
-    faults_told,
-    put,
-    put_json,
-    say,
-)
-from agent.writer import LanguageModelWriter
+from agent.terminal import RESOURCES, Progress, fail, faults_told, put, put_json
+from tools.judging import needs_judges
 from tools.locator import ModelLocator
-from tools.registry import Record
 from tools.sequential import alpha_share
 from tools.worker_client import ProcessWorker
 
@@ -69,77 +55,6 @@ def changed_case(
     if given:
         changes["limits"] = case.limits.model_copy(update=given)
     return case.model_copy(update=changes)
-
-
-class Provider(Record):
-    """How a language model is reached; nothing of it is kept in the run."""
-
-    base_url: str | None = None
-    cassette: Path | None = None
-    prices: Path | None = None
-
-
-def make_investigator(name: str, limits: Limits, provider: Provider | None = None) -> Investigator:
-    """Return the investigator with that name; refuse an unknown one in one line."""
-    if name == "systematic":
-        return SystematicInvestigator()
-    if name.startswith("scripted:"):
-        return ScriptedInvestigator.load(Path(name.removeprefix("scripted:")))
-    if is_model(name):
-        return language_model(name, limits, provider or Provider())
-    return fail(
-        CONFIGURATION,
-        f"unknown investigator {name!r}; known: systematic, scripted:FILE.json, "
-        + ", ".join(f"{each}/MODEL" for each in PROVIDERS),
-    )
-
-
-def language_model(name: str, limits: Limits, provider: Provider) -> LanguageModelInvestigator:
-    """Return an investigator that asks a model; refuse a budget in dollars that nobody can count."""
-    prices = Prices.load(provider.prices)
-    if limits.dollars is not None and prices.cost(name, Spent()) is None:
-        fail(
-            CONFIGURATION,
-            f"no price is known for {name}, so a budget in dollars cannot be kept; "
-            "give its prices with --prices FILE.toml, or a budget in tokens",
-        )
-    client = make_client(name, provider.base_url, provider.cassette, say)
-    return LanguageModelInvestigator(name, client, prices)
-
-
-class Roles(Record):
-    """Models beside the investigator: a name such as `anthropic/MODEL`, or `openai-chat/MODEL@URL`."""
-
-    writer: str | None = None
-    sceptic: str | None = None
-
-    def named(self) -> dict[str, str]:
-        """Return who takes part, by role."""
-        return self.model_dump(exclude_none=True)
-
-
-def role_model(role: str, name: str, provider: Provider) -> tuple[str, Client, Prices]:
-    """Return a role's model, its client and its prices; a URL behind `@` is where its server is."""
-    model, _, url = name.partition("@")
-    if not is_model(model):
-        fail(
-            CONFIGURATION,
-            f"--{role} {name!r} is no model; give PROVIDER/MODEL or PROVIDER/MODEL@URL",
-        )
-    client = make_client(model, url or provider.base_url, provider.cassette, say)
-    return model, client, Prices.load(provider.prices)
-
-
-def with_roles(
-    investigation: Investigation, provider: Provider
-) -> LanguageModelInvestigator | None:
-    """Give the investigation its writer, if it has one, and return its sceptic, if it has one."""
-    roles = investigation.roles
-    if "writer" in roles:
-        investigation.writer = LanguageModelWriter(*role_model("writer", roles["writer"], provider))
-    if "sceptic" not in roles:
-        return None
-    return LanguageModelInvestigator(*role_model("sceptic", roles["sceptic"], provider))
 
 
 def new_run_path(runs: Path, name: str) -> Path:
@@ -182,23 +97,18 @@ def start_worker(case: Case, path: Path) -> ProcessWorker:
     )
 
 
-def drive_new(
-    path: Path,
-    case: Case,
-    investigator: Investigator,
-    seed: int,
-    roles: Roles | None = None,
-    provider: Provider | None = None,
-) -> None:
+def drive_new(path: Path, case: Case, cast: Cast, seed: int) -> None:
     """Open a run and drive it to its end; a run that could not be opened leaves nothing behind."""
     with faults_told(str(path) if (path / "events.jsonl").exists() else None):
+        needs_judges(case.measure, cast.panel)
         worker = start_worker(case, path)
+        seat(cast.panel, worker)
         try:
             population_of(case, seed)
             # A model that is refused is refused here, before there is a log.
             _ = worker.catalogue
-            named = roles.named() if roles else {}
-            investigation = open_run(path, case, worker, investigator.name, seed, named)
+            name, others = cast.investigator.name, cast.names()
+            investigation = open_run(path, case, worker, name, seed, others, cast.judges())
         except BaseException:
             worker.close()
             if not (path / "events.jsonl").exists():
@@ -206,17 +116,17 @@ def drive_new(
             raise
     with faults_told(str(path)):
         try:
-            drive(investigation, investigator, provider or Provider())
+            drive(investigation, cast)
         finally:
             worker.close()
 
 
-def drive(investigation: Investigation, investigator: Investigator, provider: Provider) -> None:
+def drive(investigation: Investigation, cast: Cast) -> None:
     """Run the loop to its end and write the report."""
+    cast.join(investigation)
     try:
-        sceptic = with_roles(investigation, provider)
         budget = Budget(investigation.case.limits, investigation.minutes)
-        run(investigation, investigator, budget, sceptic)
+        run(investigation, cast.investigator, budget, cast.sceptic)
     finally:
         investigation.folder.close()
     write_report(investigation.folder.path)
@@ -237,8 +147,9 @@ def cost_told(investigator: LanguageModelInvestigator) -> str:
     return f"some {tokens} tokens, {priced} dollars without caching"
 
 
-def plan(case: Case, investigator: Investigator, roles: Roles | None = None) -> dict[str, Any]:
+def plan(case: Case, cast: Cast) -> dict[str, Any]:
     """Return what a run of this case would do, without starting it."""
+    investigator = cast.investigator
     population = population_of(case, 0)
     limits = case.limits
     share = alpha_share(limits.alpha, limits.registrations)
@@ -249,7 +160,8 @@ def plan(case: Case, investigator: Investigator, roles: Roles | None = None) -> 
         "kind": case.kind,
         "investigator": investigator.name,
         **({"cost of the model": cost_told(investigator)} if asks else {}),
-        **(roles.named() if roles else {}),
+        **cast.names(),
+        **({"judges": " and ".join(cast.judges())} if cast.panel else {}),
         **answers_told(case, population),
         "templates": ", ".join(f"{count} to {pool}" for pool, count in pools.items()),
         "scope of a finding": population.scope,

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from agent.forms import CONFIDENCE, Check, Means, Test, effects, evaluate
 from agent.prediction import Prediction, Rival
 from tools import statistics as stats
-from tools.measures import is_binary
+from tools.judging import agreement_in
+from tools.measures import JudgedMeasure, is_rate
 from tools.registry import Record
 from tools.scoring import cluster_means, mean
 from tools.sequential import holm
@@ -26,6 +27,9 @@ NOTHING = 1e-9
 """A difference that is rounding: two arms that do the same in every template differ by so much."""
 UNSCORED_GAP = 0.10
 """Arms whose shares of unscored outputs differ by more are not comparable: the edit chose what is scored."""
+
+READERS_AGREE = 0.80
+"""Judges who agree on a smaller share of outputs do not read one question."""
 
 
 class RivalOutcome(Record):
@@ -87,6 +91,7 @@ def decide(prediction: Prediction, table: Table, threshold: float, seed: int) ->
     checks = (
         *test.checks,
         *scoring_checks(prediction, table),
+        *judge_checks(prediction, table),
         *reference_checks(prediction, means),
     )
     return Verdict(
@@ -232,11 +237,37 @@ def scoring_checks(prediction: Prediction, table: Table) -> tuple[Check, ...]:
     )
 
 
+def judge_checks(prediction: Prediction, table: Table) -> tuple[Check, ...]:
+    """Check that two judges read the contrast's outputs alike; of a single one there is nothing to check.
+
+    Rivals, placebos and scope are left out: many outputs that nobody can mistake would hide those that matter.
+    """
+    if not isinstance(prediction.measure, JudgedMeasure):
+        return ()
+    beside = ("rival_", "placebo_")
+    contrast = {
+        name: table[name]
+        for name in prediction.arms()
+        if name in table and not name.startswith(beside)
+    }
+    names = {name: name for rows in contrast.values() for row in rows for name in row["judgements"]}
+    if len(names) < 2:
+        return ()
+    found = agreement_in(contrast, names)
+    return (
+        Check(
+            name="the judges agree",
+            passed=found.agreement is not None and found.agreement >= READERS_AGREE,
+            detail=found.words(),
+        ),
+    )
+
+
 def reference_checks(prediction: Prediction, means: Means) -> tuple[Check, ...]:
     """For a difference of differences of rates: the base has room to move, the sign agrees in log odds."""
     if (
         not prediction.reference_pair
-        or not is_binary(prediction.measure)
+        or not is_rate(prediction.measure)
         or prediction.control is None
     ):
         return ()

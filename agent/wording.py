@@ -12,6 +12,7 @@ from agent.prediction import Prediction
 from agent.safe_text import one_line
 from tools.measures import (
     AnswerMatch,
+    JudgedMeasure,
     LogprobDifference,
     Measure,
     ProbeReading,
@@ -56,9 +57,9 @@ def name(text: str) -> str:
     return f"`{one_line(text, 60).replace('`', chr(0x2BC))}`"
 
 
-def said(text: str) -> str:
-    """Return words that an edit says, in quotation marks, harmless and short."""
-    return f"“{one_line(text, 90).replace('`', chr(0x2BC))}”"
+def said(text: str, limit: int = 90) -> str:
+    """Return words that an edit says, or judges are asked, in quotation marks, harmless and short."""
+    return f"“{one_line(text, limit).replace('`', chr(0x2BC))}”"
 
 
 def words(text: str) -> str:
@@ -203,6 +204,8 @@ def describe_measure(measure: Measure) -> str:
         case WordClassifier():
             heavy = sorted(measure.weights, key=lambda w: (-measure.weights[w], w))
             return f"how often the answer is told by its words (such as {listed([name(w) for w in heavy], 'and')})"
+        case JudgedMeasure():
+            return f"how often judges say yes to {said(measure.question, 240)}"
         case LogprobDifference():
             positive = listed([name(v) for v in measure.positive])
             negative = listed([name(v) for v in measure.negative])

@@ -11,7 +11,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Protocol, Self
@@ -96,6 +96,8 @@ class Drop:
 
 
 Step = Reply | Raw | Error | Broken | Drop
+Rule = Callable[[dict[str, Any]], Step]
+"""From the body of a request to its answer."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,8 @@ class LLMServer:
     def __init__(self, *dialects: Dialect) -> None:
         self.dialects = {dialect.path: dialect for dialect in dialects}
         self.script: list[Step] = []
+        self.rule: Rule | None = None
+        """Answers every request in place of the script, which takes no parallel ones."""
         self.requests: list[Recorded] = []
         self.closing = threading.Event()
         handler = type("ServerHandler", (_Handler,), {"llm": self})
@@ -210,10 +214,12 @@ class _Handler(BaseHTTPRequestHandler):
         dialect = self.llm.dialects.get(path)
         if dialect is None:
             return self.send_error(404)
-        step = dialect.fault(headers, recorded.body) or self._next_step()
+        step = dialect.fault(headers, recorded.body) or self._next_step(recorded.body)
         return self._answer(dialect, step, recorded.body)
 
-    def _next_step(self) -> Step:
+    def _next_step(self, body: dict[str, Any]) -> Step:
+        if self.llm.rule is not None:
+            return self.llm.rule(body)
         return (
             self.llm.script.pop(0) if self.llm.script else Error(400, message="the script is over")
         )

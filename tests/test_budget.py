@@ -21,8 +21,15 @@ class Clock:
         return self.now
 
 
-def state(steps: int = 0, seconds: tuple[float, ...] = (), spent: Spent | None = None) -> Any:
+def state(
+    steps: int = 0,
+    seconds: tuple[float, ...] = (),
+    spent: Spent | None = None,
+    others: tuple[Spent, ...] = (),
+) -> Any:
+    events = [SimpleNamespace(data={"spent": each.model_dump(mode="json")}) for each in others]
     return SimpleNamespace(
+        folder=SimpleNamespace(of_type=lambda kind: iter(events if kind == "spent" else [])),
         exchanges=[Exchange(turn=Turn(spent=spent))] * steps,
         experiments=[SimpleNamespace(seconds=each) for each in seconds],
     )
@@ -44,6 +51,8 @@ TURN = Spent(input_tokens=900, output_tokens=100, dollars=0.25)
         ({"dollars": 0.8}, state(3, spent=TURN), None),
         ({"dollars": 0.8}, state(4, spent=TURN), "dollars"),
         ({"dollars": 0.8, "tokens": 10}, state(9), None),
+        ({"tokens": 3000}, state(2, spent=TURN, others=(TURN,)), "tokens"),
+        ({"dollars": 0.8}, state(2, spent=TURN, others=(TURN, TURN)), "dollars"),
     ],
 )
 def test_the_limit_that_is_used_up_is_named(

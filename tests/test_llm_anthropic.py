@@ -51,6 +51,7 @@ def request_of(*turns: UserTurn | AssistantTurn, **changes: Any) -> Request:
         "model": "claude-opus-5-5",
         "system": "You investigate.",
         "tools": (LOOK,),
+        "session": "run 7",
         **changes,
     }
     return Request(turns=turns or (OPENING,), **settings)
@@ -96,6 +97,14 @@ def test_a_turn_with_calls_is_read_whole(server: LLMServer, client: AnthropicCli
         output_tokens=40,
         reasoning_tokens=25,
     )
+
+
+def test_a_request_that_stands_alone_is_not_written_to_the_cache(
+    server: LLMServer, client: AnthropicClient
+) -> None:
+    server.play(Reply("Yes."))
+    client.generate(request_of(session=""))
+    assert "cache_control" not in server.requests[0].text
 
 
 def test_the_prefix_is_the_same_bytes_from_turn_to_turn(

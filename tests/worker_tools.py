@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from tools.experiment import Context
 from tools.faults import NonFinite
+from tools.judging import Asked, needs_judges
+from tools.measures import JudgedMeasure
 from tools.prompt import user_prompt
 from tools.registry import Record, ToolError, tool
 
@@ -49,6 +51,19 @@ class Answers(Record):
     worker: int
 
 
+class ToJudge(Record):
+    texts: tuple[str, ...]
+    seconds: float = 0.0
+
+
+class Labels(Record):
+    judges: tuple[str, ...]
+    labels: tuple[tuple[int | None, ...], ...]
+
+
+MEASURE = JudgedMeasure(question="Does the answer say yes?")
+
+
 @tool
 def echo(subject: Any, args: Text, context: Context) -> Text:
     """Return the text."""
@@ -77,6 +92,17 @@ def hold_interpreter(subject: Any, args: Seconds, context: Context) -> Seconds:
     """Match for ever without letting another thread run."""
     re.fullmatch(r"(a+)+b", "a" * 64)
     return args
+
+
+@tool
+def have_judged(subject: Any, args: ToJudge, context: Context) -> Labels:
+    """Have texts judged, then sleep."""
+    needs_judges(MEASURE, context.judge)
+    assert context.judge is not None
+    asked = [Asked(question=MEASURE.question, prompt=None, output=text) for text in args.texts]
+    found = context.judge(asked)
+    time.sleep(args.seconds)
+    return Labels(judges=found.judges, labels=found.labels)
 
 
 @tool
@@ -154,6 +180,7 @@ TOOLS = (
     ask,
     sleep,
     hold_interpreter,
+    have_judged,
     freeze,
     die,
     leave_child_and_die,

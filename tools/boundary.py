@@ -73,6 +73,8 @@ class Request(Record):
     """Seconds from when the tool starts."""
     blobs: str
     """The folder of the run's blobs: a shared worker serves many runs."""
+    judges: bool = False
+    """Whether whoever asks can have outputs judged, by frames of kind `judge` and `judged`."""
 
 
 def catalogue_of(tools: Iterable[Tool], subject: Any, code: str) -> Catalogue:

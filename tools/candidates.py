@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from tools.experiment import Context, canonical_json
+from tools.judging import JudgedResult, judge_table
 from tools.measures import Measure
 from tools.prompt import Arm, SetSlot
 from tools.registry import Record, ToolError, tool
@@ -51,7 +52,7 @@ class Candidate(Record):
     """Share of templates in which the candidate is above that template's median candidate."""
 
 
-class CandidateResult(Record):
+class CandidateResult(JudgedResult):
     """The candidates that stand out most, the highest first, beside how far the rest scatter."""
 
     ranked: tuple[Candidate, ...]
@@ -91,6 +92,7 @@ def rank_candidates(subject: Any, args: CandidateArguments, context: Context) ->
             table[f"{model}/{value}"] = score_arm(
                 subject, scoring, transformed(arm, items, no_levels), context
             )
+    agreement = judge_table(table, args.measure, context.judge, context.seed)
     scores = {value: difference(table, value, models) for value in args.values}
     raw = context.blobs.put(canonical_json({"arms": table}).encode())
     return CandidateResult(
@@ -99,6 +101,7 @@ def rank_candidates(subject: Any, args: CandidateArguments, context: Context) ->
         templates=len({item.template_id for item in items}),
         expected_largest_z=expected_largest_z(len(args.values)),
         raw=raw,
+        agreement=agreement,
     )
 
 

@@ -18,8 +18,9 @@ from tools.architecture import Site, first_tensor
 from tools.edits import Edit, Stage, reach
 from tools.experiment import Context
 from tools.generation import Passage, checked
-from tools.measures import LogprobDifference, Measure, resolve
+from tools.measures import JudgedMeasure, LogprobDifference, Measure, resolve
 from tools.prompt import Prompt, PromptItem
+from tools.registry import ToolError
 from tools.scoring import score_items
 from tools.subject import SubjectModel
 
@@ -67,6 +68,11 @@ class DirectedRuns:
         operation: Literal["add", "project_out"],
         sites: Sequence[Site],
     ) -> None:
+        if isinstance(asking.measure, JudgedMeasure):
+            raise ToolError(
+                "a judged measure would be asked about every prompt under every direction: take a measure of "
+                "words or of log-probabilities here"
+            )
         self.model, self.items, self.asking, self.context = model, list(items), asking, context
         self.operation: Literal["add", "project_out"] = operation
         self.sites = list(sites)

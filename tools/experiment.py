@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tools.blobs import BlobStore
+from tools.judging import Judge
 from tools.registry import Record, Tool, ToolError, find_tool
 
 ROOM = Path(__file__).parent
@@ -27,6 +28,8 @@ class Context:
     """Where tensors and tables go; a result names them by hash."""
     progress: Callable[[float, str], None] = lambda fraction, note: None
     """Called with the share done (0 to 1) and a word on what is being done."""
+    judge: Judge | None = None
+    """Has outputs read by judges; None where there are none."""
 
 
 class Experiment(Record):

@@ -106,8 +106,37 @@ class ProbeReading(Record):
     against: WordClassifier | None = None
 
 
+class JudgedMeasure(Record):
+    """1 when the judges, language models that read one answer at a time, answer the question with yes, else 0.
+
+    For what no rule on the words can see, such as whether an answer gives in to the user; where a
+    pattern or a list of words does it, take that. Every answer costs a request to each judge. A judge
+    sees the question, the prompt and the answer, never an arm or a claim. Where the two disagree an
+    answer scores 0.5; where one cannot tell it is not scored. The wording is the measure: ask about
+    what stands in the text, so that two readers agree, or the registration is refused.
+    """
+
+    kind: Literal["judged"] = "judged"
+    question: str = Field(
+        min_length=8,
+        max_length=600,
+        description="a yes/no question about one answer; may name slots, as `{slot}`",
+    )
+    show_prompt: bool = Field(
+        default=True,
+        description="false where the answer alone settles the question: then what an arm did to the "
+        "prompt cannot sway a judge, and equal answers are asked about once",
+    )
+
+
 Measure = Annotated[
-    AnswerMatch | RegularExpression | WordCount | WordClassifier | LogprobDifference | ProbeReading,
+    AnswerMatch
+    | RegularExpression
+    | WordCount
+    | WordClassifier
+    | LogprobDifference
+    | ProbeReading
+    | JudgedMeasure,
     Field(discriminator="kind"),
 ]
 
@@ -123,11 +152,16 @@ def unit(measure: Measure) -> Literal["points", "nats", "words"]:
             return "points"
 
 
-def is_binary(measure: Measure) -> bool:
-    """Say whether a single output scores 0 or 1."""
+def is_rate(measure: Measure) -> bool:
+    """Say whether every mean of scores lies between 0 and 1; a judged output may score 0.5."""
     if isinstance(measure, ProbeReading) and measure.against is not None:
         return False
     return unit(measure) == "points"
+
+
+def is_binary(measure: Measure) -> bool:
+    """Say whether a single output scores 0 or 1 and nothing between."""
+    return is_rate(measure) and not isinstance(measure, JudgedMeasure)
 
 
 def resolve(measure: Measure, item: PromptItem) -> Measure:
@@ -157,6 +191,8 @@ def resolve(measure: Measure, item: PromptItem) -> Measure:
                     f"the pattern names slot {min(marks - set(escaped))!r}, which {item.template_id} lacks"
                 )
             return measure.model_copy(update={"pattern": fill_marks(measure.pattern, escaped)})
+        case JudgedMeasure():
+            return measure.model_copy(update={"question": each((measure.question,))[0]})
         case _:
             return measure
 
@@ -186,6 +222,8 @@ def score_output(measure: Measure, output: str) -> float | None:
             raise TypeError("logprob_difference is read from probabilities, not from an output")
         case ProbeReading():
             raise TypeError("probe_reading is read from activations, not from an output")
+        case JudgedMeasure():
+            raise TypeError("judged is read by the judges: see tools/judging.py")
 
 
 def score_reading(measure: ProbeReading, projection: float, prompt: str) -> float:

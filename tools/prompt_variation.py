@@ -18,6 +18,7 @@ from pydantic import Field
 
 from tools import statistics as stats
 from tools.experiment import Context, canonical_json
+from tools.judging import JudgedResult, judge_table
 from tools.measures import Measure
 from tools.neutral import of_length
 from tools.prompt import Arm, InsertText, PromptItem, Transform
@@ -86,7 +87,7 @@ class Interaction(Record):
     """95 % by t over templates; exploratory."""
 
 
-class VariationResult(Record):
+class VariationResult(JudgedResult):
     """Effects, the largest first; every output is in `raw`."""
 
     effects: tuple[Effect, ...]
@@ -133,6 +134,7 @@ def vary_prompts(subject: Any, args: VariationArguments, context: Context) -> Va
         edits = edits_of(factors, cell)
         arm = Arm(name=cell_name(model, cell), model=model, edits=tuple(edits))
         table[arm.name] = score_arm(subject, scoring, transformed(arm, items, choose), context)
+    agreement = judge_table(table, args.measure, context.judge, context.seed)
     means = {name: cluster_means(rows) for name, rows in table.items()}
 
     def pairs_of(k: int, level: int) -> list[tuple[Cell, Cell]]:
@@ -159,6 +161,7 @@ def vary_prompts(subject: Any, args: VariationArguments, context: Context) -> Va
         base_rate={model: mean(list(means[cell_name(model, base)].values())) for model in models},
         no_op={e.model: e.effect for e in effects if e.factor == NO_OP},
         raw=context.blobs.put(canonical_json({"arms": table}).encode()),
+        agreement=agreement,
     )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self
 
 from tools.boundary import Catalogue, Request, WorkerCrash, WorkerRefused, one_line, plain_json
 from tools.experiment import Experiment
 from tools.frames import Channel
+from tools.judging import Asked, Judge, Judgements, settled
 from tools.registry import ToolError
 
 log = logging.getLogger(__name__)
@@ -22,6 +25,8 @@ GRACE_S = 1.0
 """The worker ends itself at its deadline and writes down where it hung; so much later we end it."""
 SILENCE_S = 10.0
 """Without a heartbeat for so long, the log says that the worker is stuck."""
+LOOK_S = 0.1
+"""While judges are at work, so often we look whether they are done."""
 OnProgress = Callable[[float, str], None]
 
 
@@ -40,6 +45,8 @@ class Call:
         self.tool, self.arguments, self.seed = tool, arguments, seed
         self.started = self.heard = time.monotonic()
         self.progress = ""
+        self.judging = 0.0
+        """Seconds that judges took in this attempt; they do not count towards the deadline."""
         self.warned = False
 
     def silent(self) -> float:
@@ -75,6 +82,7 @@ class RemoteWorker:
     def __init__(self, blobs: Path, on_progress: OnProgress | None) -> None:
         self.blobs = blobs.resolve()
         self.on_progress = on_progress
+        self.judge: Judge | None = None
         self.number = 0
         self.turn = threading.RLock()
         self.channel: Channel | None = None
@@ -209,8 +217,9 @@ class RemoteWorker:
             seed=call.seed,
             deadline=deadline_s,
             blobs=str(self.blobs),
+            judges=self.judge is not None,
         )
-        call.heard = time.monotonic()
+        call.heard, call.judging = time.monotonic(), 0.0
         until = call.heard + self.patience(deadline_s)
         try:
             channel.send(request.model_dump(), timeout=deadline_s)
@@ -218,7 +227,7 @@ class RemoteWorker:
         except (EOFError, BrokenPipeError, ConnectionError):
             how = self.ending()
             self.disconnect()
-            if time.monotonic() < until:
+            if time.monotonic() < until + call.judging:
                 raise Lost(f"the worker {how}") from None
         except TimeoutError:
             self.disconnect()
@@ -246,9 +255,35 @@ class RemoteWorker:
                     self.crash(frame)
                 case "progress":
                     self.progress(call, frame["fraction"], frame["note"])
+                case "judge":
+                    self.have_judged(channel, call, frame["asked"])
                 case _:
                     continue
         raise TimeoutError
+
+    def have_judged(self, channel: Channel, call: Call, shown: list[dict[str, Any]]) -> None:
+        """Ask the judges and send their labels; look after the worker meanwhile.
+
+        Whatever the judges raise passes through: a provider that fails ends the call.
+        """
+        assert self.judge is not None
+        started = time.monotonic()
+        asked = [Asked.model_validate(each) for each in shown]
+        said: queue.SimpleQueue[Future[Judgements]] = queue.SimpleQueue()
+        judge = self.judge
+        threading.Thread(target=lambda: said.put(settled(judge, asked)), daemon=True).start()
+        try:
+            while said.empty():
+                # Heartbeats have to be read, or the server of a shared worker would drop us.
+                try:
+                    channel.receive(timeout=LOOK_S)
+                    call.heard = time.monotonic()
+                except TimeoutError:
+                    self.check_alive(call.silent())
+        finally:
+            call.judging += time.monotonic() - started
+        labels = said.get().result().model_dump(mode="json")
+        channel.send({"kind": "judged", "id": self.number, "judgements": labels})
 
     def progress(self, call: Call, fraction: float, note: str) -> None:
         """Remember how far the call is and pass it on."""
@@ -258,7 +293,7 @@ class RemoteWorker:
 
     def frames(self, channel: Channel, call: Call, until: float) -> Iterator[dict[str, Any]]:
         """Yield frames as they come, until `until`; look after the worker in between."""
-        while (left := until - time.monotonic()) > 0:
+        while (left := until + call.judging - time.monotonic()) > 0:
             try:
                 yield channel.receive(timeout=min(1.0, left))
             except TimeoutError:

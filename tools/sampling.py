@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tools.experiment import Context, canonical_json
+from tools.judging import JudgedResult, judge_table, needs_judges
 from tools.measures import LogprobDifference, Measure, ProbeReading, resolve, words
 from tools.prompt import Prompt, PromptItem
 from tools.registry import Record, ToolError, tool
@@ -74,7 +75,7 @@ class PromptWord(Record):
     """Difference of rates over its standard error, prompts taken as independent: a lead, not a test."""
 
 
-class SamplingResult(Record):
+class SamplingResult(JudgedResult):
     """Answers in short; all of them are in `raw`."""
 
     prompts: tuple[PromptAnswers, ...]
@@ -88,7 +89,7 @@ class SamplingResult(Record):
     """Words of the prompts with and without which the subject's rate differs most, if a measure was given."""
     sampled: int
     raw: str
-    """Blob: {"arms": {model: [{id, template_id, slots, prompt, outputs, scores?, mean?}]}}."""
+    """Blob: {"arms": {model: [{id, template_id, slots, prompt, outputs, judgements?, scores?, mean?}]}}."""
 
 
 @tool
@@ -104,6 +105,7 @@ def sample_responses(subject: Any, args: SamplingArguments, context: Context) ->
         raise ToolError(
             f"sample_responses: measure {args.measure.kind} needs no samples; use vary_prompts"
         )
+    needs_judges(args.measure, context.judge)
     items = [forced(item, args) for item in items_from(args.items)]
     models = ["subject"]
     if args.with_reference and subject.reference is not None:
@@ -116,6 +118,7 @@ def sample_responses(subject: Any, args: SamplingArguments, context: Context) ->
             answer_row(item, texts, args.measure)
             for item, texts in zip(items, outputs, strict=True)
         ]
+    agreement = judge_table(table, args.measure, context.judge, context.seed)
     raw = context.blobs.put(canonical_json({"arms": table}).encode())
     return SamplingResult(
         prompts=tuple(
@@ -130,6 +133,7 @@ def sample_responses(subject: Any, args: SamplingArguments, context: Context) ->
         prompt_words=telling_words(items, table["subject"]) if args.measure is not None else (),
         sampled=len(models) * len(items) * args.samples,
         raw=raw,
+        agreement=agreement,
     )
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from pydantic import Field
 
 from tools.experiment import Context, canonical_json
+from tools.judging import JudgedResult, judge_table, needs_judges
 from tools.measures import (
+    JudgedMeasure,
     LogprobDifference,
     Measure,
     ProbeReading,
@@ -70,12 +72,13 @@ class ArmSummary(Record):
     """Mean over scored items; None when nothing could be scored."""
 
 
-class ScoringResult(Record):
+class ScoringResult(JudgedResult):
     """The arms in short, and where every prompt, output and score is."""
 
     arms: dict[str, ArmSummary]
     raw: str
-    """Blob: {"arms": {name: [{id, template_id, slots, prompt, outputs | logprobs | projection, scores, mean}]}}."""
+    """Blob: {"arms": {name: [{id, template_id, slots, prompt, outputs | logprobs | projection, judgements?,
+    scores, mean}]}}."""
 
 
 def transformed(arm: Arm, items: Sequence[PromptItem], choose: ChooseValue) -> ArmPrompts:
@@ -110,9 +113,10 @@ def score_arms(subject: Any, args: ScoringArguments, context: Context) -> Scorin
         context.progress(len(table) / len(args.arms), next(iter(group)))
         table |= score_together(subject, args, group, context)
     table = {name: table[name] for name in args.arms}
+    agreement = judge_table(table, args.measure, context.judge, context.seed)
     summary = {name: summarise(rows) for name, rows in table.items()}
     raw = context.blobs.put(canonical_json({"arms": table}).encode())
-    return ScoringResult(arms=summary, raw=raw)
+    return ScoringResult(arms=summary, raw=raw, agreement=agreement)
 
 
 def batches_of_arms(arms: Mapping[str, ArmPrompts]) -> list[dict[str, ArmPrompts]]:
@@ -134,7 +138,10 @@ def batches_of_arms(arms: Mapping[str, ArmPrompts]) -> list[dict[str, ArmPrompts
 def score_arm(
     subject: Any, args: ScoringArguments, prompts: ArmPrompts, context: Context
 ) -> list[dict[str, Any]]:
-    """Return one row per item: the prompt, what came out, the scores and their mean."""
+    """Return one row per item: the prompt, what came out, the scores and their mean.
+
+    With a judged measure scores come when the table is whole, from `judge_table`.
+    """
     return score_together(subject, args, {"arm": prompts}, context)["arm"]
 
 
@@ -169,6 +176,7 @@ def score_items(
     model: Any, items: Sequence[PromptItem], args: Any, context: Context, edits: Sequence[Any] = ()
 ) -> list[dict[str, Any]]:
     """Score items under edits that are given by the item's number; `args` are as `ScoringArguments`."""
+    needs_judges(args.measure, context.judge)
     texts = [item.prompt for item in items]
     measures = [resolve(args.measure, item) for item in items]
     rows: list[dict[str, Any]] = [
@@ -208,7 +216,12 @@ def sample(
 
 
 def scored(measure: Measure, outputs: Sequence[str]) -> dict[str, Any]:
-    """Score outputs with a resolved measure: the scores, and the mean of those that could be scored."""
+    """Score outputs with a resolved measure: the scores, and the mean of those that could be scored.
+
+    Judged ones are not scored yet.
+    """
+    if isinstance(measure, JudgedMeasure):
+        return {}
     scores = [score_output(measure, output) for output in outputs]
     return {"scores": scores, "mean": mean([score for score in scores if score is not None])}
 

@@ -4,8 +4,9 @@ It takes (tool, arguments, seed), returns an experiment, and keeps nothing but w
 Its first frame is the catalogue, or a refusal. The parent stops it at a deadline, so a tool may
 hang; its stdout and stderr belong to libraries, so a library may print.
 
-Frames to the worker: {id, tool, arguments, seed, deadline, blobs}.
-Frames from it: {kind: catalogue | refused | progress | heartbeat | response | crash, ...}.
+Frames to the worker: {id, tool, arguments, seed, deadline, blobs, judges}.
+Frames from it: {kind: catalogue | refused | progress | heartbeat | judge | response | crash, ...}.
+A `judge` frame asks whoever sent the request to have outputs judged; {kind: judged, ...} answers it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,6 +41,7 @@ from tools.boundary import (
 from tools.experiment import Context
 from tools.faults import SubjectRefused
 from tools.frames import Channel
+from tools.judging import Asked, Judgements
 from tools.registry import Tool, ToolError, describe_faults
 
 log = logging.getLogger(__name__)
@@ -48,31 +51,86 @@ POISONED = 70
 """Exit status after an accelerator fault that only a new process gets rid of."""
 
 
+class Inbox:
+    """Frames that have come in: requests, and labels for the request that is under way."""
+
+    def __init__(self) -> None:
+        self.requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self.judged: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def put(self, frame: dict[str, Any]) -> None:
+        """Keep a frame for whoever waits for its kind."""
+        (self.judged if frame.get("kind") == "judged" else self.requests).put(frame)
+
+
+class Watchdog:
+    """Ends the process when a tool has run for too long; time that judges take does not count.
+
+    Python's own watchdog needs no interpreter lock: it writes where a hung tool stands into the log,
+    and ends the process even when its parent is gone and cannot.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+        self.start()
+
+    def start(self) -> None:
+        """Count on from what is left."""
+        self.started = time.monotonic()
+        faulthandler.dump_traceback_later(max(self.left, 0.001), exit=True)
+
+    def stop(self) -> None:
+        """Count no longer."""
+        faulthandler.cancel_dump_traceback_later()
+        self.left -= time.monotonic() - self.started
+
+    @contextmanager
+    def suspended(self) -> Generator[None]:
+        """Do not count meanwhile."""
+        self.stop()
+        yield
+        self.start()
+
+
+class Judging:
+    """Has outputs judged by whoever sent the request: the language models are on that side."""
+
+    def __init__(self, channel: Channel, number: int, inbox: Inbox, watchdog: Watchdog) -> None:
+        self.channel, self.number, self.inbox, self.watchdog = channel, number, inbox, watchdog
+
+    def __call__(self, asked: Sequence[Asked]) -> Judgements:
+        """Send the outputs and wait for the labels, for as long as it takes."""
+        shown = [each.model_dump(mode="json") for each in asked]
+        with self.watchdog.suspended():
+            self.channel.send({"kind": "judge", "id": self.number, "asked": shown})
+            frame = self.inbox.judged.get()
+        return Judgements.model_validate(frame["judgements"])
+
+
 class Service:
     """The subject and its tools behind one channel."""
 
     def __init__(self, channel: Channel, subject: Any, tools: tuple[Tool, ...], code: str) -> None:
         self.channel, self.subject, self.tools, self.code = channel, subject, tools, code
 
-    def run(self, requests: queue.SimpleQueue[dict[str, Any]]) -> NoReturn:
+    def run(self, inbox: Inbox) -> NoReturn:
         """Answer requests in order of arrival, for ever: the end of the input ends the process."""
         while True:
-            request = Request.model_validate(requests.get())
-            # Python's own watchdog needs no interpreter lock: it writes where a hung tool stands into
-            # the log, and ends the process even when its parent is gone and cannot.
-            faulthandler.dump_traceback_later(request.deadline, exit=True)
+            request = Request.model_validate(inbox.requests.get())
+            watchdog = Watchdog(request.deadline)
             try:
-                self.answer(request)
+                self.answer(request, Judging(self.channel, request.id, inbox, watchdog))
             finally:
-                faulthandler.cancel_dump_traceback_later()
+                watchdog.stop()
 
-    def answer(self, request: Request) -> None:
+    def answer(self, request: Request, judging: Judging) -> None:
         """Run one request; send its experiment, or a crash frame with the traceback."""
         number, name = request.id, request.tool
         context = Context(
             seed=request.seed,
             blobs=BlobStore(Path(request.blobs)),
             progress=Progress(self.channel, number),
+            judge=judging if request.judges else None,
         )
         try:
             experiment = call_tool(self.tools, name, self.subject, request.arguments, context)
@@ -124,11 +182,11 @@ def beat(channel: Channel, parent: int) -> None:
     os._exit(0)
 
 
-def read_requests(channel: Channel, requests: queue.SimpleQueue[dict[str, Any]]) -> None:
-    """Queue requests; the end of the input ends the process, also in the middle of a tool."""
+def read_frames(channel: Channel, inbox: Inbox) -> None:
+    """Queue what comes in; the end of the input ends the process, also in the middle of a tool."""
     while True:
         try:
-            requests.put(channel.receive())
+            inbox.put(channel.receive())
         except EOFError:
             os._exit(0)
 
@@ -211,15 +269,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return serve(options)
     faulthandler.enable()
     channel = Channel(*options.frames)
-    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    inbox = Inbox()
     # Before the weights are loaded: a parent that dies meanwhile takes the worker with it.
-    threading.Thread(target=read_requests, args=(channel, requests), daemon=True).start()
+    threading.Thread(target=read_frames, args=(channel, inbox), daemon=True).start()
     threading.Thread(target=beat, args=(channel, os.getppid()), daemon=True).start()
     service = start(channel, options)
     if service is None:
         return 2
     try:
-        service.run(requests)
+        service.run(inbox)
     except BrokenPipeError:
         return 0
 

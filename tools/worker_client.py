@@ -32,6 +32,7 @@ from tools.boundary import (
 )
 from tools.experiment import ROOM, Context, Experiment, code_digest
 from tools.frames import Channel
+from tools.judging import Judge, JudgeFailed
 from tools.registry import Tool, ToolError
 from tools.remote import DEADLINE_S, Call, OnProgress, RemoteWorker
 
@@ -54,6 +55,9 @@ SERVER_SILENCE_S = 60.0
 
 class Worker(Protocol):
     """A subject with its tools, wherever it runs."""
+
+    judge: Judge | None
+    """Reads outputs for measures of kind `judged`; without it they are refused."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -217,6 +221,7 @@ class InProcessWorker:
         self.subject, self.tools = subject, tuple(tools)
         self.blobs = BlobStore(blobs)
         self.on_progress = on_progress or (lambda fraction, note: None)
+        self.judge: Judge | None = None
         self.catalogue = catalogue_of(self.tools, subject, code_digest())
 
     def call(
@@ -224,13 +229,15 @@ class InProcessWorker:
     ) -> Experiment:
         """Run one tool here; `deadline_s` is not enforced. Raises `WorkerCrash` for a fault of ours."""
         del deadline_s
-        context = Context(seed=seed, blobs=self.blobs, progress=self.on_progress)
+        context = Context(seed=seed, blobs=self.blobs, progress=self.on_progress, judge=self.judge)
         try:
             given = plain_json(arguments)
         except ToolError as error:
             return Call(tool, {}, seed).failed(self.catalogue, "investigator", str(error))
         try:
             return call_tool(self.tools, tool, self.subject, given, context)
+        except JudgeFailed:
+            raise
         except Exception as error:
             message = f"tool {tool}: {type(error).__name__}: {one_line(error)}"
             raise WorkerCrash(message) from error

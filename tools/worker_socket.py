@@ -14,9 +14,10 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +30,7 @@ from tools.boundary import (
     one_line,
 )
 from tools.frames import Channel
+from tools.judging import Asked, Judgements
 from tools.worker_client import ProcessWorker
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ class Job:
 
     channel: Channel
     request: Request
+    judged: queue.SimpleQueue[dict[str, Any]]
+    """Where the client's answers to our questions for its judges come in."""
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -119,6 +123,7 @@ def accept(listener: socket.socket, jobs: queue.SimpleQueue[Job], greeting: dict
 
 def read_client(channel: Channel, jobs: queue.SimpleQueue[Job], greeting: dict[str, Any]) -> None:
     """Queue a client's requests until it hangs up; a heartbeat goes out whenever it is quiet."""
+    judged: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     try:
         channel.send(greeting, timeout=PATIENCE_S)
         while True:
@@ -126,8 +131,11 @@ def read_client(channel: Channel, jobs: queue.SimpleQueue[Job], greeting: dict[s
                 frame = channel.receive(timeout=HEARTBEAT_S)
             except TimeoutError:
                 channel.send({"kind": "heartbeat"}, timeout=PATIENCE_S)
+                continue
+            if frame.get("kind") == "judged":
+                judged.put(frame)
             else:
-                jobs.put(Job(channel, Request.model_validate(frame)))
+                jobs.put(Job(channel, Request.model_validate(frame), judged))
     except GONE:
         return
     except ValueError as error:
@@ -151,6 +159,7 @@ def answer(worker: ProcessWorker, job: Job) -> None:
     if job.channel.closed:
         return
     worker.blobs, worker.on_progress = Path(request.blobs), progress
+    worker.judge = partial(judged_by, job) if request.judges else None
     try:
         experiment = worker.call(
             request.tool, request.arguments, request.seed, deadline_s=request.deadline
@@ -161,3 +170,17 @@ def answer(worker: ProcessWorker, job: Job) -> None:
         frame = {"kind": "crash", "message": str(error), "traceback": trace}
     with suppress(*GONE):
         job.channel.send(frame | {"id": number}, timeout=PATIENCE_S)
+
+
+def judged_by(job: Job, asked: Sequence[Asked]) -> Judgements:
+    """Have the client's judges read outputs; the others wait for as long as that takes."""
+    shown = [each.model_dump(mode="json") for each in asked]
+    with suppress(*GONE):
+        job.channel.send(
+            {"kind": "judge", "id": job.request.id, "asked": shown}, timeout=PATIENCE_S
+        )
+        while not job.channel.closed:
+            with suppress(queue.Empty):
+                return Judgements.model_validate(job.judged.get(timeout=HEARTBEAT_S)["judgements"])
+    # Nobody is there any more to read what comes of it; the tool comes to its end without labels.
+    return Judgements(judges=("gone",), labels=((None,) * len(asked),))

@@ -87,12 +87,14 @@ class AnthropicClient:
 
     def body(self, request: Request) -> dict[str, Any]:
         """Return the parameters of the call. A turn's bytes depend on that turn alone."""
+        # Writing to the cache costs: not for a request that no other one begins with.
+        cached = {"cache_control": CACHE} if request.session else {}
         body: dict[str, Any] = {
             "model": request.model,
             "max_tokens": request.max_output_tokens,
-            "system": [{"type": "text", "text": request.system, "cache_control": CACHE}],
+            "system": [{"type": "text", "text": request.system, **cached}],
             "messages": [message_of(turn) for turn in request.turns],
-            "cache_control": CACHE,
+            **cached,
         }
         if request.tools:
             body["tools"] = [

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from agent.llm.conversation import Client, Reply, Request
 from agent.llm.faults import LLMError
 from tools.registry import Record
+
+WRITING = threading.Lock()
+"""Judges answer several requests at a time, and may share a file with the investigator."""
 
 
 class Entry(Record):
@@ -35,7 +39,7 @@ class CassetteClient:
         if self.inner is None:
             raise LLMError("invalid", f"{self.path} holds no reply to this request ({key[:12]})")
         reply = self.inner.generate(request)
-        with self.path.open("a", encoding="utf-8") as file:
+        with WRITING, self.path.open("a", encoding="utf-8") as file:
             file.write(Entry(key=key, reply=reply).model_dump_json() + "\n")
         self.replies[key] = reply
         return reply

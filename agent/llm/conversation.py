@@ -70,7 +70,7 @@ class Request(Record):
     """False: answer in words; the tools stay listed, since taking them away would change the prefix."""
     max_output_tokens: int = Field(default=16_000, ge=1)
     session: str = ""
-    """Names the conversation to the provider's cache."""
+    """Names the conversation to the provider's cache; empty for a request that stands alone."""
 
     def key(self) -> str:
         """Return the SHA-256 of the request in canonical form; the session's name does not count."""

@@ -36,6 +36,8 @@ TRANSIENT_TYPES = (
 class LLMError(Exception):
     """A request that failed, in one line."""
 
+    who = "the investigating model"
+
     def __init__(
         self,
         kind: Kind,

@@ -1,0 +1,193 @@
+"""Who takes part in a run beside the subject: the investigator, a writer, a sceptic, two judges.
+
+Models are named `PROVIDER/MODEL`, with `@URL` behind it where a server of one's own is meant. A run
+keeps their names and nothing of how they are reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from agent.case import Case, Limits
+from agent.investigation import Investigation, Spent
+from agent.judge import MOST_JUDGES, JudgeFault, JudgeModel, JudgePanel, warning_of
+from agent.language_model import LanguageModelInvestigator
+from agent.llm.conversation import Client
+from agent.llm.faults import LLMError
+from agent.llm.prices import Prices
+from agent.llm.providers import PROVIDERS, is_model, make_client
+from agent.loop import Investigator
+from agent.opening import opened_event
+from agent.run_folder import RunFolder
+from agent.scripted import ScriptedInvestigator
+from agent.systematic import SystematicInvestigator
+from agent.terminal import CONFIGURATION, USAGE, fail, say
+from agent.writer import LanguageModelWriter
+from tools.registry import Record
+from tools.worker_client import ProcessWorker
+
+KNOWN = ", ".join(f"{provider}/MODEL" for provider in PROVIDERS)
+
+
+class Provider(Record):
+    """How the investigating model is reached; nothing of it is kept in the run."""
+
+    base_url: str | None = None
+    cassette: Path | None = None
+    prices: Path | None = None
+
+
+class Roles(Record):
+    """Models beside the investigator, as they were given."""
+
+    writer: str | None = None
+    sceptic: str | None = None
+    judges: tuple[str, ...] = ()
+
+
+class Cast(NamedTuple):
+    """Everybody, ready to speak."""
+
+    investigator: Investigator
+    writer: LanguageModelWriter | None = None
+    sceptic: LanguageModelInvestigator | None = None
+    panel: JudgePanel | None = None
+
+    def names(self) -> dict[str, str]:
+        """Return who takes part beside investigator and judges, by role."""
+        found = {"writer": self.writer, "sceptic": self.sceptic}
+        return {role: each.name for role, each in found.items() if each is not None}
+
+    def judges(self) -> tuple[str, ...]:
+        """Return the names of the judges."""
+        return self.panel.names if self.panel else ()
+
+    def join(self, investigation: Investigation) -> None:
+        """Give an investigation its writer, and let it count what judges cost."""
+        investigation.writer = self.writer
+        if self.panel is not None:
+            investigation.costs = self.panel.costs
+
+
+def make_cast(name: str, case: Case, roles: Roles, provider: Provider) -> Cast:
+    """Return everybody who takes part; refuse an unknown name in one line."""
+    limits = case.limits
+    writer = role_model("writer", roles.writer, limits, provider)
+    sceptic = role_model("sceptic", roles.sceptic, limits, provider)
+    return Cast(
+        investigator=make_investigator(name, limits, provider),
+        writer=LanguageModelWriter(*writer) if writer else None,
+        sceptic=LanguageModelInvestigator(*sceptic) if sceptic else None,
+        panel=make_panel(roles.judges, limits, provider),
+    )
+
+
+def make_investigator(name: str, limits: Limits, provider: Provider | None = None) -> Investigator:
+    """Return the investigator with that name; refuse an unknown one in one line."""
+    if name == "systematic":
+        return SystematicInvestigator()
+    if name.startswith("scripted:"):
+        return ScriptedInvestigator.load(Path(name.removeprefix("scripted:")))
+    if is_model(name):
+        provider = provider or Provider()
+        prices = known_prices(name, limits, provider)
+        client = make_client(name, provider.base_url, provider.cassette, say)
+        return LanguageModelInvestigator(name, client, prices)
+    return fail(
+        CONFIGURATION,
+        f"unknown investigator {name!r}; known: systematic, scripted:FILE.json, {KNOWN}",
+    )
+
+
+def known_prices(name: str, limits: Limits, provider: Provider) -> Prices:
+    """Return the prices of models; refuse a budget in dollars where that of `name` is not known."""
+    prices = Prices.load(provider.prices)
+    if limits.dollars is not None and prices.cost(name, Spent()) is None:
+        fail(
+            CONFIGURATION,
+            f"no price is known for {name}, so a budget in dollars cannot be kept; "
+            "give its prices with --prices FILE.toml, or a budget in tokens",
+        )
+    return prices
+
+
+def name_and_place(given: str) -> tuple[str, str | None]:
+    """Return the name of a model and where its server is, if that was given."""
+    name, mark, rest = given.partition("@http")
+    return name, f"http{rest}" if mark else None
+
+
+def role_model(
+    role: str, given: str | None, limits: Limits, provider: Provider
+) -> tuple[str, Client, Prices] | None:
+    """Return a role's model, its client and its prices; None where the role is not given."""
+    if given is None:
+        return None
+    name, url = name_and_place(given)
+    if not is_model(name):
+        fail(USAGE, f"unknown {role} {name!r}; it is one of {KNOWN}, with @URL behind for a server")
+    prices = known_prices(name, limits, provider)
+    return name, make_client(name, url, provider.cassette, say), prices
+
+
+def make_panel(given: Sequence[str], limits: Limits, provider: Provider) -> JudgePanel | None:
+    """Return the judges; None without any. What to hold against them is said."""
+    if len(given) > MOST_JUDGES:
+        fail(USAGE, f"{len(given)} judges given, at most {MOST_JUDGES} can be compared")
+    judges: list[JudgeModel] = []
+    for number, each in enumerate(given, 1):
+        try:
+            model = role_model("judge", each, limits, provider)
+        except LLMError as error:
+            raise JudgeFault(number, name_and_place(each)[0], error) from None
+        if model is not None:
+            judges.append(JudgeModel(*model))
+    if not judges:
+        return None
+    panel = JudgePanel(judges)
+    warning = warning_of(panel.names)
+    if warning is not None:
+        say(f"warning: {warning}")
+    return panel
+
+
+def same_roles(path: Path, given: Roles) -> Roles:
+    """Return the roles of a run that goes on, where none are given again; refuse others than it had."""
+    opened = opened_event(RunFolder(path))
+    stored = opened.get("roles", {})
+    return Roles(
+        writer=same("writer", given.writer, stored.get("writer")),
+        sceptic=same("sceptic", given.sceptic, stored.get("sceptic")),
+        judges=same_judges(path, given.judges),
+    )
+
+
+def same(role: str, given: str | None, stored: str | None) -> str | None:
+    """Return who goes on in a role: the one that is given again, with its place, or the one of the run."""
+    if given is not None and name_and_place(given)[0] != stored:
+        fail(
+            USAGE,
+            f"this run was opened with {stored or f'no {role}'}: give the same {role}, or none to use it",
+        )
+    return given or stored
+
+
+def same_judges(path: Path, given: Sequence[str]) -> tuple[str, ...]:
+    """Return the judges to go on with: those of the run, where none are given again; refuse others."""
+    stored = opened_event(RunFolder(path)).get("judges", [])
+    if given and [name_and_place(each)[0] for each in given] != stored:
+        told = " and ".join(stored) or "no judges"
+        fail(
+            USAGE,
+            f"this run was opened with {told}: give the same, in that order, or none to use them",
+        )
+    return tuple(given or stored)
+
+
+def seat(panel: JudgePanel | None, worker: ProcessWorker) -> None:
+    """Let a worker's outputs be read by the judges, with their progress where the worker's is."""
+    worker.judge = panel
+    if panel is not None and worker.on_progress is not None:
+        panel.progress = worker.on_progress
