@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from agent.case import Case
+from agent.earlier_runs import EarlierRuns
 from agent.population import Population, population_of, stable_number
 from agent.prediction import Hypothesis, Registration
 from agent.run_folder import RunFolder
@@ -149,6 +150,11 @@ class Investigation:
         self.run_secret: str = opened["run_secret"]
         self.seed: int = opened["seed"]
         self.investigator: str = opened["investigator"]
+        self.place: dict[str, Any] | None = opened.get("place")
+        """Where the run stands in a set of independent ones; see `agent/set_reading.py`."""
+        self.earlier = EarlierRuns.model_validate(opened.get("earlier") or {})
+        self.alpha = self.earlier.left(self.case.limits)
+        """The error rate of all registrations of this run together."""
         self.populations: dict[str, Population] = {"case": population_of(self.case, self.seed)}
         self.exchanges: list[Exchange] = []
         self.experiments: list[ExperimentEntry] = []

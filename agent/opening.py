@@ -40,12 +40,18 @@ class ReadOnlyWorker:
 
 
 def open_run(
-    path: Path, case: Case, worker: Worker, investigator_name: str, seed: int
+    path: Path,
+    case: Case,
+    worker: Worker,
+    investigator_name: str,
+    seed: int,
+    circumstances: Mapping[str, Any] | None = None,
 ) -> Investigation:
     """Make a run folder and write its first event.
 
-    Raises `RunError` if there is a run already, `ToolError` if the case's prompts cannot be split;
-    then nothing is written.
+    `circumstances` is what the run has to remember of other folders: `earlier`, the runs before it on
+    the same subject, and `place`, where it stands in a set. Raises `RunError` if there is a run already,
+    `ToolError` if the case's prompts cannot be split; then nothing is written.
     """
     population_of(case, seed)
     folder = RunFolder.create(path)
@@ -58,6 +64,7 @@ def open_run(
             "investigator": investigator_name,
             "catalogue": worker.catalogue.model_dump(mode="json"),
             "versions": versions(),
+            **(circumstances or {}),
         },
         sync=True,
     )

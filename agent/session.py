@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from agent.aggregator import AggregatorInvestigator
 from agent.budget import Budget
 from agent.case import Case, Limits, load_case, located
+from agent.earlier_runs import count_earlier, told
 from agent.investigation import Investigation, Spent
 from agent.language_model import LanguageModelInvestigator
 from agent.llm.prices import Prices
 from agent.llm.providers import PROVIDERS, is_model, make_client
 from agent.loop import Investigator, run
-from agent.opening import open_run
+from agent.opening import open_run, opened_event, resume_run, stored_case
 from agent.population import population_of
 from agent.rendering import write_report
+from agent.run_folder import RunFolder
 from agent.scripted import ScriptedInvestigator
 from agent.systematic import SystematicInvestigator
 from agent.terminal import (
@@ -36,7 +40,7 @@ from agent.terminal import (
 from tools.locator import ModelLocator
 from tools.registry import Record
 from tools.sequential import alpha_share
-from tools.worker_client import ProcessWorker
+from tools.worker_client import ProcessWorker, Worker
 
 NEEDED_MB = 200
 
@@ -78,8 +82,9 @@ class Provider(Record):
 
 def make_investigator(name: str, limits: Limits, provider: Provider | None = None) -> Investigator:
     """Return the investigator with that name; refuse an unknown one in one line."""
-    if name == "systematic":
-        return SystematicInvestigator()
+    for program in (SystematicInvestigator, AggregatorInvestigator):
+        if name == program.name:
+            return program()
     if name.startswith("scripted:"):
         return ScriptedInvestigator.load(Path(name.removeprefix("scripted:")))
     if is_model(name):
@@ -144,23 +149,59 @@ def start_worker(case: Case, path: Path) -> ProcessWorker:
     )
 
 
-def drive_new(path: Path, case: Case, investigator: Investigator, seed: int) -> None:
-    """Open a run and drive it to its end; a run that could not be opened leaves nothing behind."""
+def counted(runs: Path, case: Case, worker: Worker, *, fresh: bool) -> dict[str, Any]:
+    """Count earlier runs of the case on this subject, say what they mean, and return it for the first event."""
+    subject = worker.catalogue.models.get("subject", "")
+    earlier = count_earlier(runs, case.name, subject, case.limits, fresh=fresh)
+    if earlier.runs:
+        say(told(earlier, case.limits))
+    return {"earlier": earlier.model_dump(mode="json")}
+
+
+def drive_new(
+    path: Path,
+    case: Case,
+    investigator: Investigator,
+    seed: int,
+    circumstances: Callable[[Worker], Mapping[str, Any]] = lambda _: {},
+    again: Path | None = None,
+) -> None:
+    """Open a run and drive it to its end; a run that could not be opened leaves nothing behind.
+
+    `circumstances` is asked before the first event what the run has to remember of other folders;
+    `again` is what a user resumes after a fault, by default the run.
+    """
     with faults_told(str(path) if (path / "events.jsonl").exists() else None):
         worker = start_worker(case, path)
         try:
             population_of(case, seed)
             # A model that is refused is refused here, before there is a log.
             _ = worker.catalogue
-            investigation = open_run(path, case, worker, investigator.name, seed)
+            known = circumstances(worker)
+            investigation = open_run(path, case, worker, investigator.name, seed, known)
         except BaseException:
             worker.close()
             if not (path / "events.jsonl").exists():
                 shutil.rmtree(path, ignore_errors=True)
             raise
-    with faults_told(str(path)):
+    with faults_told(str(again or path)):
         try:
             drive(investigation, investigator)
+        finally:
+            worker.close()
+
+
+def drive_old(
+    path: Path, provider: Provider, *, accept_code_change: bool = False, again: Path | None = None
+) -> None:
+    """Go on with a run that was stopped anywhere, to its end."""
+    with faults_told(str(again or path)):
+        case = stored_case(path)
+        name = opened_event(RunFolder(path))["investigator"]
+        chosen = make_investigator(name, case.limits, provider)
+        worker = start_worker(case, path)
+        try:
+            drive(resume_run(path, worker, accept_code_change=accept_code_change), chosen)
         finally:
             worker.close()
 
