@@ -22,7 +22,6 @@ from agent.plan_turns import (
     submission,
     turn_of,
 )
-from agent.population import GENERAL_CLAIM
 from agent.prediction import Hypothesis, Rival
 from agent.registration import BREADTH, edited_slots
 from agent.set_reading import ReadRun, Tried, claim_of
@@ -39,6 +38,10 @@ FILLERS = (
     NULL.model_copy(update={"claim": "it is the wording of the prompt", "family": "wording"}),
 )  # fmt: skip
 """Proposed beside the runs' own hypotheses where those have too few families."""
+
+
+WIDE = 16
+"""Kept templates that a statement is tested on if there are so many: all its sign flips are enumerated."""
 
 
 class AggregatorInvestigator:
@@ -77,7 +80,8 @@ class Contrast(Record):
 def aggregate_plan(briefing: dict[str, Any]) -> Plan:
     """Carry the runs' hypotheses over, register and confirm the best contrasts, hand the vote in."""
     runs = [ReadRun.model_validate(each) for each in briefing.get("runs", [])]
-    best = sorted(contrasts_of(runs), key=Contrast.rank)[:TOP]
+    best = sorted(contrasts_of(runs), key=Contrast.rank)
+    best = best[: min(TOP, briefing["registrations"])]
     hypotheses = hypotheses_of(runs)
     results = yield propose(hypotheses)
     ids = {mark_of(each): read_id(r) for each, r in zip(hypotheses, results, strict=False)}
@@ -150,7 +154,7 @@ def wish_of(contrast: Contrast, briefing: dict[str, Any]) -> dict[str, Any]:
         rivals.setdefault(rival.model_dump_json(exclude={"name"}), rival)
     return first.model_dump(mode="json") | {
         "smallest_effect": max(each.smallest_effect for each in every),
-        "clusters": min(max(GENERAL_CLAIM, *(each.clusters for each in every)), max(most, 2)),
+        "clusters": min(max(WIDE, *(each.clusters for each in every)), max(most, 2)),
         "per_cluster": max(each.per_cluster for each in every),
         "samples": max(each.samples for each in every),
         "rivals": [rival.model_dump(mode="json") for rival in rivals.values()],

@@ -22,7 +22,6 @@ from agent.case import Case, Limits, Part
 from agent.earlier_runs import EarlierRuns
 from agent.loop import Investigator
 from agent.opening import read_run
-from agent.plan_turns import TOP
 from agent.population import population_of
 from agent.replay import first_difference
 from agent.run_folder import RunError, RunFolder, redact
@@ -62,7 +61,7 @@ class SetPlan(Record):
             return self.case.model_copy(update={"part": part})
         own = self.case.limits
         # What is spent on an investigator does not bound the few tests that the set stands on.
-        limits = Limits(alpha=own.alpha, registrations=min(TOP, own.registrations), steps=None)
+        limits = Limits(alpha=own.alpha, registrations=own.registrations, steps=None)
         part = Part(seed=self.seed, whose="aggregation")
         return self.case.model_copy(update={"part": part, "limits": limits})
 
@@ -108,7 +107,6 @@ def plan_in_words(plan: SetPlan, investigator: Investigator) -> dict[str, Any]:
         "independent": f"{count} investigations one after the other, each with the limits below; "
         "then an aggregate without a language model",
         "templates": f"{planned['templates']}; {len(kept.usable('confirm'))} kept for the aggregate",
-        "registrations of the aggregate": f"at most {plan.case_for(AGGREGATE).limits.registrations}",
         "limits in all": ", ".join(known) or "none on minutes, tokens or dollars",
     }
 

@@ -54,22 +54,23 @@ def open_run(
     `ToolError` if the case's prompts cannot be split; then nothing is written.
     """
     population_of(case, seed)
+    opened = {
+        "case": case.model_dump(mode="json"),
+        "run_secret": run_secret(case, seed),
+        "seed": seed,
+        "investigator": investigator_name,
+        "catalogue": worker.catalogue.model_dump(mode="json"),
+        "versions": versions(),
+        **(circumstances or {}),
+    }
     folder = RunFolder.create(path)
-    folder.append(
-        "run_opened",
-        {
-            "case": case.model_dump(mode="json"),
-            "run_secret": run_secret(case, seed),
-            "seed": seed,
-            "investigator": investigator_name,
-            "catalogue": worker.catalogue.model_dump(mode="json"),
-            "versions": versions(),
-            **(circumstances or {}),
-        },
-        sync=True,
-    )
-    write_manifest(folder)
-    return Investigation(folder, worker)
+    try:
+        folder.append("run_opened", opened, sync=True)
+        write_manifest(folder)
+        return Investigation(folder, worker)
+    except BaseException:
+        folder.close()
+        raise
 
 
 def resume_run(path: Path, worker: Worker, *, accept_code_change: bool = False) -> Investigation:

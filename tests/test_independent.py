@@ -39,9 +39,19 @@ MORE = (
     "My notes have it that", "Only say if", "Under the stairs it was written that",
 )  # fmt: skip
 TEMPLATES = [{"text": f"{{context}} {opening} {{claim}}."} for opening in (*OPENINGS, *MORE)]
-NOTHING = {"answer": {"kind": "nothing", "value": [], "confidence": 0.6}, "summary": ""}
-MISSED = [turns()[0], Turn(calls=(turns(**NOTHING)[-1].calls[0],))]
-FOUND = turns(summary="", interpretations={})
+NOTHING = {
+    "answer": {"kind": "nothing", "value": [], "confidence": 0.6},
+    "summary": "",
+    "interpretations": {},
+}
+MISSED = [turns()[0], turns(**NOTHING)[-1]]
+REGISTER = {"predictions": [prediction(per_cluster=6)]}
+FOUND = [
+    turns()[0],
+    Turn(calls=(ToolCall(id="r", name="register_predictions", arguments=REGISTER),)),
+    turns()[2],
+    turns(summary="", interpretations={})[-1],
+]
 
 
 def big_case(**changes: Any) -> Case:
@@ -84,7 +94,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(session, "start_worker", start_worker)
         monkeypatch.setattr(session, "make_investigator", make_investigator)
-        path = tmp_path / "runs" / name
+        path = tmp_path / f"runs of {name}" / name
         sets.write_plan(path, plan_of(count=len(scripts)))
         return path
 
@@ -117,7 +127,9 @@ def test_a_cause_that_one_run_missed_is_found_by_the_set_and_verifies(play: Any)
     assert sets.verify_set(path).ok
     content = json.loads((path / AGGREGATE / "report" / "report.json").read_text())
     rows = {row["name"]: row for row in content["set"]["runs"]}
-    (first,) = (k for k, r in aggregate.registrations.items() if r.prediction.treatment.name == "version")
+    (first,) = (
+        k for k, r in aggregate.registrations.items() if r.prediction.treatment.name == "version"
+    )
     assert first in rows["1"]["supported"] and first in rows["3"]["supported"]
     assert rows["2"]["supported"] == [] and rows["2"]["answer"].startswith("nothing")
     assert "share of the vote: 53 %" in content["answer"]["sentences"][0]
@@ -177,7 +189,10 @@ def test_lucky_leads_are_confirmed_anew_at_most_at_the_nominal_rate(tmp_path: Pa
     for seed in range(40):
         plan = plan_of(seed)
         tried = Tried(
-            prediction=Prediction.model_validate(lead()), status="supported", estimate=0.8, pilot_sd=0.2
+            prediction=Prediction.model_validate(lead()),
+            status="supported",
+            estimate=0.8,
+            pilot_sd=0.2,
         )
         answer = Answer(kind="factor", value=("date",), confidence=0.9)
         runs = tuple(
@@ -201,7 +216,9 @@ def test_lucky_leads_are_confirmed_anew_at_most_at_the_nominal_rate(tmp_path: Pa
 def test_no_template_and_no_entity_of_the_aggregate_exists_in_an_investigation(
     seed: int, count: int, number: int
 ) -> None:
-    texts = [{"text": f"{{name}} {{how}} asks number{k} on thing{k} now {{c}}"} for k in range(count)]
+    texts = [
+        {"text": f"{{name}} {{how}} asks number{k} on thing{k} now {{c}}"} for k in range(count)
+    ]
     how = {"levels": {"none": [""], "some": [f"some{k}" for k in range(7)]}}
     case = case_of(
         templates=texts,
@@ -249,7 +266,9 @@ def test_a_set_that_is_killed_anywhere_goes_on_and_runs_nothing_twice(
     monkeypatch.setattr(RunFolder, "append", killing)
     kills = 0
     while True:
-        finished = {n: (path / n / "events.jsonl").read_bytes() for n, f in sets.folders(path) if ended(f)}
+        finished = {
+            n: (path / n / "events.jsonl").read_bytes() for n, f in sets.folders(path) if ended(f)
+        }
         try:
             sets.drive_set(path, session.Provider())
             break
