@@ -1,4 +1,4 @@
-"""A set of independent investigations of one case, and the aggregate that confirms anew what they found.
+"""A set of independent investigations of one case, and the aggregate of what they found, confirmed anew.
 
 `runs/ID/` holds the run folders `1` to `N` and `aggregate`, and `set.json`, which says what is to be
 run. The runs follow one after the other; each is an ordinary run that can be resumed, verified and run
