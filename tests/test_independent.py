@@ -29,6 +29,7 @@ from agent.run_folder import RunFolder
 from agent.set_reading import Place, ReadRun, Tried
 from agent.verify import verify
 from tests.scripted_run import OPENINGS, TABLE, case_of, level, prediction, turns, worker_for
+from tests.synthetic_cases import in_process_worker, number_case, templates
 from tests.test_commands import USAGE, call, script, told, write_case
 from tools.prompt import Template
 
@@ -137,6 +138,21 @@ def test_a_cause_that_one_run_missed_is_found_by_the_set_and_verifies(play: Any)
     assert "one of 3 investigations" in one and "does not cover the choice" in one
     pages = (path / AGGREGATE / "report" / "report.html").read_text()
     assert "Independent runs" in pages and str(path.parent) not in pages
+
+
+def test_a_set_of_programs_names_the_planted_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [{"text": f"{text} {end}"} for text in templates() for end in ("", "Say it.")]
+    case, cause = number_case(templates=texts), "context = version"
+    monkeypatch.setattr(session, "start_worker", lambda _, path: in_process_worker(path, cause))
+    path = tmp_path / "runs" / "set"
+    sets.write_plan(path, SetPlan(case=case, investigator="systematic", independent=2, seed=1))
+    aggregate = driven(path)
+    assert statuses(aggregate)[cause] == "supported"
+    assert [k for k, v in statuses(aggregate).items() if v == "supported"] == [cause]
+    assert aggregate.submission is not None
+    assert aggregate.submission.answer.value == (cause,)
 
 
 def lucky_table(seed: int) -> dict[str, Any]:
