@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/naturalist investigate $(DEMO) --seed 1
+	$(BIN)/naturalist investigate $(DEMO) --seed 1 --fresh-alpha
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -6,7 +6,10 @@ import re
 
 from agent.finding import NO_REFERENCE, Finding
 from agent.investigation import Answer, Investigation
+from agent.prediction import Prediction
+from agent.set_reading import place_of
 from agent.wording import capital, listed, name
+from tools.prompt import Transform
 from tools.registry import Record
 
 KINDS = {
@@ -37,7 +40,9 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
     submission = investigation.submission
     answer = submission.answer if submission else Answer(kind="unknown", confidence=0.0)
     backing = tuple(
-        each.id for each in found if each.status == "supported" and names_any(each, answer.value)
+        each.id
+        for each in found
+        if each.status == "supported" and names_any(each.prediction, answer.value)
     )
     return AnswerPart(
         kind=answer.kind,
@@ -54,15 +59,14 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
     )
 
 
-def names_any(finding: Finding, values: tuple[str, ...]) -> bool:
-    """Say whether what a finding compared, or its measure, names one of the values in whole words.
+def names_any(prediction: Prediction | None, values: tuple[str, ...]) -> bool:
+    """Say whether what a prediction compares, or its measure, names one of the values in whole words.
 
     A value such as `slot = level` counts when both are named.
     """
-    if finding.prediction is None:
+    if prediction is None:
         return False
-    prediction = finding.prediction
-    differing = [edit for edit in prediction.treatment.edits if edit not in controls(finding)]
+    differing = differing_edits(prediction)
     text = " ".join(
         [*(edit.model_dump_json() for edit in differing), prediction.measure.model_dump_json()]
     )
@@ -75,21 +79,21 @@ def has_words(text: str, words: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) is not None
 
 
-def controls(finding: Finding) -> tuple[object, ...]:
-    """Return the edits of a finding's control arm."""
-    control = finding.prediction.control if finding.prediction else None
-    return control.edits if control else ()
+def differing_edits(prediction: Prediction) -> list[Transform]:
+    """Return the edits of the treatment that the control does not have."""
+    control = prediction.control.edits if prediction.control else ()
+    return [edit for edit in prediction.treatment.edits if edit not in control]
 
 
 def answered(investigation: Investigation, answer: Answer, backing: tuple[str, ...]) -> str:
     """Return the first sentence: the investigator's answer, and whether a finding stands behind it."""
-    sure = f"{100 * answer.confidence:.0f} %"
+    place = place_of(investigation)
+    voted = place is not None and place.whose == "aggregation"
+    sure = f"its {'share of the vote' if voted else 'confidence'}: {100 * answer.confidence:.0f} %"
     if answer.kind == "unknown" or investigation.submission is None:
         return "The investigator gave no answer."
     if answer.kind == "nothing":
-        return (
-            f"The investigator's answer is that nothing unusual is there (its confidence: {sure})."
-        )
+        return f"The investigator's answer is that nothing unusual is there ({sure})."
     value = listed([name(each) for each in answer.value], "and") if answer.value else "not named"
     said = KINDS[answer.kind].format(value=value)
     if backing:
@@ -100,7 +104,7 @@ def answered(investigation: Investigation, answer: Answer, backing: tuple[str, .
         )
     else:
         behind = "which no supported finding names"
-    return f"The investigator's answer is that {said} (its confidence: {sure}), {behind}."
+    return f"The investigator's answer is that {said} ({sure}), {behind}."
 
 
 def shown(investigation: Investigation, found: list[Finding]) -> str:
@@ -137,17 +141,20 @@ def strength(finding: Finding) -> float:
 def how_sure(investigation: Investigation, found: list[Finding]) -> str:
     """Return the third sentence: what was excluded, what it generalises to, how many tests were run."""
     limits = investigation.case.limits
+    before = investigation.earlier.words(limits)
     tests = (
         f"{len(investigation.verdicts)} of {len(investigation.registrations)} registered predictions were tested, "
-        f"with at most {100 * limits.alpha:g} % chance of any false alarm over up to {limits.registrations} tests"
+        f"with at most {100 * investigation.alpha:.3g} % chance of any false alarm over up to "
+        f"{limits.registrations} tests"
     )
+    after = f" {before}" if before else ""
     supported = [each for each in found if each.status == "supported"]
     if not supported:
-        return capital(f"{tests}.")
+        return capital(f"{tests}.{after}")
     rivals = {c.name for each in supported for c in each.controls if "rival" in c.kind and c.passed}
     scope = list(dict.fromkeys(words for each in supported for words in each.scope))
     without = [words for words in scope if words != NO_REFERENCE]
     text = f"It was shown {'; '.join(without)}"
     text += ", without a reference model to compare with" if NO_REFERENCE in scope else ""
     excluded = f"; {len(rivals)} other explanations were tested and excluded" if rivals else ""
-    return f"{text}{excluded}; {tests}."
+    return f"{text}{excluded}; {tests}.{after}"

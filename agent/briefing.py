@@ -11,6 +11,7 @@ from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation
 from agent.registration import left_to_register
 from agent.sceptic import rest_case
+from agent.set_reading import place_of
 
 SHOWN_VALUES = 12
 SHOWN_ROWS = 20
@@ -22,6 +23,8 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
     explore = investigation.populations["case"].pools["explore"]
     confirm = investigation.populations["case"].pools["confirm"]
     catalogue = investigation.worker.catalogue
+    place = place_of(investigation)
+    read = [each.model_dump(mode="json") for each in place.runs] if place else []
     return {
         "behaviour": case.behaviour,
         "kind": case.kind,
@@ -57,4 +60,5 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
             *(entry for entry in catalogue.tools if entry["for_investigator"]),
             *(tool.entry() for tool in (*HOUSE_TOOLS, rest_case)),
         ],
+        **({"runs": read} if read else {}),
     }

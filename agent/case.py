@@ -55,6 +55,17 @@ class Limits(Record):
     alpha: float = Field(default=0.05, gt=0, le=0.2)
 
 
+class Part(Record):
+    """Which part of a case's prompts a run may use, when several runs share one case.
+
+    The prompts are cut by `seed` before anything runs: what is kept for the aggregator does not exist
+    for an investigation.
+    """
+
+    seed: int
+    whose: Literal["investigation", "aggregation"]
+
+
 class Case(Record):
     """Everything an investigation starts from."""
 
@@ -73,6 +84,8 @@ class Case(Record):
     """Rows of slot values that belong together."""
     sampling: Sampling = Sampling()
     limits: Limits = Limits()
+    part: Part | None = None
+    """Set by the harness for a set of independent investigations; None is the whole case."""
 
     @model_validator(mode="after")
     def complete(self) -> Case:
@@ -95,7 +108,7 @@ class Case(Record):
 
     def public(self) -> dict[str, Any]:
         """Return what an investigator may see: everything but where the models are and their secrets."""
-        shown = self.model_dump(mode="json", exclude={"subject", "reference", "name"})
+        shown = self.model_dump(mode="json", exclude={"subject", "reference", "name", "part"})
         return shown | {"has_reference": self.reference is not None}
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from agent.aggregator import AggregatorInvestigator
 from agent.case import Case, Limits
 from agent.investigation import Investigation, Spent
 from agent.judge import MOST_JUDGES, JudgeFault, JudgeModel, JudgePanel, warning_of
@@ -46,6 +47,15 @@ class Roles(Record):
     sceptic: str | None = None
     judges: tuple[str, ...] = ()
 
+    def named(self) -> Roles:
+        """Return them without their places, which nothing keeps."""
+
+        def name(given: str | None) -> str | None:
+            return name_and_place(given)[0] if given else None
+
+        judges = tuple(name_and_place(each)[0] for each in self.judges)
+        return Roles(writer=name(self.writer), sceptic=name(self.sceptic), judges=judges)
+
 
 class Cast(NamedTuple):
     """Everybody, ready to speak."""
@@ -54,6 +64,14 @@ class Cast(NamedTuple):
     writer: LanguageModelWriter | None = None
     sceptic: LanguageModelInvestigator | None = None
     panel: JudgePanel | None = None
+
+    def circumstances(self) -> dict[str, Any]:
+        """Return what a run remembers of them."""
+        roles, judges = self.names(), self.judges()
+        return {
+            **({"roles": roles} if roles else {}),
+            **({"judges": list(judges)} if judges else {}),
+        }
 
     def names(self) -> dict[str, str]:
         """Return who takes part beside investigator and judges, by role."""
@@ -86,8 +104,9 @@ def make_cast(name: str, case: Case, roles: Roles, provider: Provider) -> Cast:
 
 def make_investigator(name: str, limits: Limits, provider: Provider | None = None) -> Investigator:
     """Return the investigator with that name; refuse an unknown one in one line."""
-    if name == "systematic":
-        return SystematicInvestigator()
+    for program in (SystematicInvestigator, AggregatorInvestigator):
+        if name == program.name:
+            return program()
     if name.startswith("scripted:"):
         return ScriptedInvestigator.load(Path(name.removeprefix("scripted:")))
     if is_model(name):
@@ -154,36 +173,32 @@ def make_panel(given: Sequence[str], limits: Limits, provider: Provider) -> Judg
 
 
 def same_roles(path: Path, given: Roles) -> Roles:
-    """Return the roles of a run that goes on, where none are given again; refuse others than it had."""
+    """Return the roles of a run that goes on; refuse others than it had."""
     opened = opened_event(RunFolder(path))
-    stored = opened.get("roles", {})
+    return going_on(Roles(**opened.get("roles", {}), judges=opened.get("judges", ())), given)
+
+
+def going_on(stored: Roles, given: Roles) -> Roles:
+    """Return the stored roles, or those given again with their places; refuse others."""
+
+    def same(role: str, again: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
+        if again and tuple(name_and_place(each)[0] for each in again) != before:
+            told = " and ".join(before) or f"no {role}"
+            fail(
+                USAGE,
+                f"this run was opened with {told}: give the same {role}, in that order, or none to use it",
+            )
+        return again or before
+
+    def one(role: str, again: str | None, before: str | None) -> str | None:
+        found = same(role, (again,) if again else (), (before,) if before else ())
+        return found[0] if found else None
+
     return Roles(
-        writer=same("writer", given.writer, stored.get("writer")),
-        sceptic=same("sceptic", given.sceptic, stored.get("sceptic")),
-        judges=same_judges(path, given.judges),
+        writer=one("writer", given.writer, stored.writer),
+        sceptic=one("sceptic", given.sceptic, stored.sceptic),
+        judges=same("judges", given.judges, stored.judges),
     )
-
-
-def same(role: str, given: str | None, stored: str | None) -> str | None:
-    """Return who goes on in a role: the one that is given again, with its place, or the one of the run."""
-    if given is not None and name_and_place(given)[0] != stored:
-        fail(
-            USAGE,
-            f"this run was opened with {stored or f'no {role}'}: give the same {role}, or none to use it",
-        )
-    return given or stored
-
-
-def same_judges(path: Path, given: Sequence[str]) -> tuple[str, ...]:
-    """Return the judges to go on with: those of the run, where none are given again; refuse others."""
-    stored = opened_event(RunFolder(path)).get("judges", [])
-    if given and [name_and_place(each)[0] for each in given] != stored:
-        told = " and ".join(stored) or "no judges"
-        fail(
-            USAGE,
-            f"this run was opened with {told}: give the same, in that order, or none to use them",
-        )
-    return tuple(given or stored)
 
 
 def seat(panel: JudgePanel | None, worker: ProcessWorker) -> None:

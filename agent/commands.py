@@ -88,6 +88,21 @@ def investigate(
         ),
     ] = "systematic",
     seed: Annotated[int, typer.Option(help="All randomness comes from it.")] = 0,
+    independent: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=99,
+            help="So many investigations apart, each with the budgets; what they find is confirmed anew.",
+        ),
+    ] = None,
+    fresh_alpha: Annotated[
+        bool,
+        typer.Option(
+            "--fresh-alpha",
+            help="Do not share the error rate with earlier runs of this case on this subject.",
+        ),
+    ] = False,
     budget_minutes: Annotated[
         float | None, typer.Option(help="Stop and report after so many minutes.")
     ] = None,
@@ -108,17 +123,33 @@ def investigate(
     as_json: AsJson = False,
 ) -> None:
     """Investigate a case and leave a report of validated findings."""
+    from agent import independent as sets
     from agent import session
     from agent.cast import Provider, Roles, make_cast
 
     with faults_told():
         limits = {"minutes": budget_minutes, "tokens": budget_tokens, "dollars": budget_usd}
         case = session.changed_case(case_file, subject, reference, adapter, limits)
+        if investigator == "aggregator":
+            fail(
+                USAGE,
+                "the aggregator reads independent runs: give --independent N and what runs them",
+            )
         provider = Provider(base_url=base_url, cassette=cassette, prices=prices)
         roles = Roles(writer=writer, sceptic=sceptic, judges=tuple(judge or ()))
         cast = make_cast(investigator, case, roles, provider)
+        together = independent and sets.SetPlan(
+            case=case,
+            investigator=investigator,
+            roles=roles.named(),
+            independent=independent,
+            seed=seed,
+            fresh=fresh_alpha,
+        )
+        if together:
+            sets.check_templates(together)
         if dry_run:
-            planned = session.plan(case, cast)
+            planned = sets.plan_in_words(together, cast) if together else session.plan(case, cast)
             put_json(planned) if as_json else put(
                 "\n".join(f"{k}: {v}" for k, v in planned.items())
             )
@@ -126,7 +157,13 @@ def investigate(
         path = session.new_run_path(runs, case.name)
         session.check_disk(path)
     say(f"run: {path}")
-    session.drive_new(path, case, cast, seed)
+    if together:
+        sets.start_set(path, together, roles, provider)
+        session.announce(path / sets.AGGREGATE, as_json)
+        return
+    session.drive_new(
+        path, case, cast, seed, lambda w: session.counted(runs, case, w, fresh=fresh_alpha)
+    )
     session.announce(path, as_json)
 
 
@@ -145,45 +182,43 @@ def resume(
     judge: Judges = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a run that was stopped anywhere; nothing that was completed is done again."""
+    """Go on with a run, or a set of runs, that was stopped anywhere; nothing completed is done again."""
+    from agent import independent as sets
     from agent import session
-    from agent.cast import Provider, Roles, make_cast, same_roles, seat
-    from agent.opening import opened_event, resume_run, stored_case
-    from agent.run_folder import RunFolder
+    from agent.cast import Provider, Roles
 
-    with faults_told(str(run_path)):
-        case = stored_case(run_path)
-        name = opened_event(RunFolder(run_path))["investigator"]
-        provider = Provider(base_url=base_url, cassette=cassette, prices=prices)
-        given = Roles(writer=writer, sceptic=sceptic, judges=tuple(judge or ()))
-        cast = make_cast(name, case, same_roles(run_path, given), provider)
-        worker = session.start_worker(case, run_path)
-        seat(cast.panel, worker)
-        try:
-            opened = resume_run(run_path, worker, accept_code_change=accept_code_change)
-            session.drive(opened, cast)
-        finally:
-            worker.close()
+    provider = Provider(base_url=base_url, cassette=cassette, prices=prices)
+    given = Roles(writer=writer, sceptic=sceptic, judges=tuple(judge or ()))
+    if sets.is_set(run_path):
+        sets.drive_set(run_path, given, provider, accept_code_change=accept_code_change)
+        session.announce(run_path / sets.AGGREGATE, as_json)
+        return
+    session.drive_old(run_path, given, provider, accept_code_change=accept_code_change)
     session.announce(run_path, as_json)
 
 
 @app.command()
 def report(run_path: RunPath, as_json: AsJson = False) -> None:
-    """Write the report of a run again, and print its findings."""
+    """Write the report of a run again, or those of a set, and print its findings."""
+    from agent import independent as sets
     from agent import session
 
     with faults_told():
-        session.write_report(run_path)
+        if sets.is_set(run_path):
+            run_path = sets.report_set(run_path)
+        else:
+            session.write_report(run_path)
     session.announce(run_path, as_json)
 
 
 @app.command()
 def verify(run_path: RunPath, as_json: AsJson = False) -> None:
     """Recompute every statistic of a run from its stored outputs, without a model."""
+    from agent import independent as sets
     from agent.verify import verify as check
 
     with faults_told():
-        result = check(run_path)
+        result = sets.verify_set(run_path) if sets.is_set(run_path) else check(run_path)
     if as_json:
         put_json(result.model_dump(mode="json"))
     else:
@@ -243,12 +278,12 @@ def replicate(
     """Test one finding once more, with a fresh seed, on the templates held in reserve."""
     from agent import session
     from agent.case import Limits
-    from agent.cast import Provider, make_panel, same_judges, seat
+    from agent.cast import Provider, Roles, make_panel, same_roles, seat
     from agent.opening import resume_run, stored_case
     from agent.rerun import replicate as once_more
 
     with faults_told():
-        names = same_judges(run_path, judge or ())
+        names = same_roles(run_path, Roles(judges=tuple(judge or ()))).judges
         panel = make_panel(names, Limits(), Provider(cassette=cassette))
         worker = session.start_worker(stored_case(run_path), run_path)
         seat(panel, worker)

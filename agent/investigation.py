@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from agent.case import Case
+from agent.earlier_runs import EarlierRuns
 from agent.population import Population, fresh_population, population_of, stable_number
 from agent.prediction import Hypothesis, Registration
 from agent.run_folder import RunFolder
@@ -163,18 +164,7 @@ class Investigation:
     def __init__(self, folder: RunFolder, worker: Worker) -> None:
         self.folder, self.worker = folder, worker
         opened = next(folder.of_type("run_opened")).data
-        self.case = Case.model_validate(opened["case"])
-        self.run_secret: str = opened["run_secret"]
-        self.seed: int = opened["seed"]
-        self.investigator: str = opened["investigator"]
-        self.roles: dict[str, str] = opened.get("roles", {})
-        """Who else takes part: role -> name of a model."""
-        self.writer: Writer | None = None
-        """Set by whoever drives the run, like the worker; nothing of it is in the log."""
-        self.judges: tuple[str, ...] = tuple(opened.get("judges", ()))
-        """The models that read outputs for judged measures, as `provider/model`."""
-        self.costs: Callable[[], list[dict[str, Any]]] = list
-        """Gives what judges cost since it was last called."""
+        self._open(opened)
         self.populations: dict[str, Population] = {"case": population_of(self.case, self.seed)}
         self.exchanges: list[Exchange] = []
         self.experiments: list[ExperimentEntry] = []
@@ -203,6 +193,26 @@ class Investigation:
             self.apply(event.type, event.data)
             if event.type not in ANSWERED:
                 self.unfinished.setdefault(event.type, []).append(event.data)
+
+    def _open(self, opened: dict[str, Any]) -> None:
+        """Take what the first event says, which nothing changes."""
+        self.case = Case.model_validate(opened["case"])
+        self.run_secret: str = opened["run_secret"]
+        self.seed: int = opened["seed"]
+        self.investigator: str = opened["investigator"]
+        self.roles: dict[str, str] = opened.get("roles", {})
+        """Who else takes part: role -> name of a model."""
+        self.writer: Writer | None = None
+        """Set by whoever drives the run, like the worker; nothing of it is in the log."""
+        self.judges: tuple[str, ...] = tuple(opened.get("judges", ()))
+        """The models that read outputs for judged measures, as `provider/model`."""
+        self.costs: Callable[[], list[dict[str, Any]]] = list
+        """Gives what judges cost since it was last called."""
+        self.place: dict[str, Any] | None = opened.get("place")
+        """Where the run stands in a set of independent ones; see `agent/set_reading.py`."""
+        self.earlier = EarlierRuns.model_validate(opened.get("earlier") or {})
+        self.alpha = self.earlier.left(self.case.limits)
+        """The error rate of all registrations of this run together."""
 
     def record(self, kind: str, data: dict[str, Any], *, sync: bool = False) -> None:
         """Append an event and apply it."""

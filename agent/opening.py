@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -47,32 +47,33 @@ def open_run(
     worker: Worker,
     investigator_name: str,
     seed: int,
-    roles: Mapping[str, str] | None = None,
-    judges: Sequence[str] = (),
+    circumstances: Mapping[str, Any] | None = None,
 ) -> Investigation:
-    """Make a run folder and write its first event; `roles` names the models of other roles.
+    """Make a run folder and write its first event.
 
-    Raises `RunError` if there is a run already, `ToolError` if the case's prompts cannot be split;
-    then nothing is written.
+    `circumstances` is what the run has to remember beside its case: who else takes part (`roles`,
+    `judges`), and of other folders `earlier`, the runs before it on the same subject, and `place`, where
+    it stands in a set. Raises `RunError` if there is a run already,
+    `ToolError` if the case's prompts cannot be split; then nothing is written.
     """
     population_of(case, seed)
+    opened = {
+        "case": case.model_dump(mode="json"),
+        "run_secret": run_secret(case, seed),
+        "seed": seed,
+        "investigator": investigator_name,
+        "catalogue": worker.catalogue.model_dump(mode="json"),
+        "versions": versions(),
+        **(circumstances or {}),
+    }
     folder = RunFolder.create(path)
-    folder.append(
-        "run_opened",
-        {
-            "case": case.model_dump(mode="json"),
-            "run_secret": run_secret(case, seed),
-            "seed": seed,
-            "investigator": investigator_name,
-            **({"judges": list(judges)} if judges else {}),
-            "catalogue": worker.catalogue.model_dump(mode="json"),
-            "versions": versions(),
-            **({"roles": dict(roles)} if roles else {}),
-        },
-        sync=True,
-    )
-    write_manifest(folder)
-    return Investigation(folder, worker)
+    try:
+        folder.append("run_opened", opened, sync=True)
+        write_manifest(folder)
+        return Investigation(folder, worker)
+    except BaseException:
+        folder.close()
+        raise
 
 
 def resume_run(path: Path, worker: Worker, *, accept_code_change: bool = False) -> Investigation:

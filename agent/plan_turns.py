@@ -1,4 +1,4 @@
-"""Turns that every plan of the systematic investigator takes: propose, register and confirm, report."""
+"""Turns that every plan of a program takes: propose, register and confirm, report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from agent.investigation import Answer, CallResult, Submission, ToolCall, Turn
+from agent.investigation import Answer, CallResult, Submission, ToolCall, Transcript, Turn
 
 Results = Sequence[CallResult]
 Plan = Generator[Turn, Results, None]
@@ -19,6 +19,21 @@ SIZES = (1.0, 1.5, 2.0, 3.0)
 """Multiples of the wished smallest effect that are tried when the power is too low."""
 SURE, OPEN, UNSURE = 0.95, 0.5, 0.2
 """Stated confidence: a cause supported, an effect whose cause is open, neither."""
+
+
+def turn_of(plan: Plan, transcript: Transcript) -> Turn:
+    """Return the next turn of a plan, played over the transcript; a submission when the budget is used up."""
+    turn = next(plan)
+    try:
+        for exchange in transcript.exchanges:
+            turn = plan.send(exchange.results)
+    except StopIteration:
+        return submission(
+            Answer(kind="unknown", confidence=0.0), "The plan ended without a report."
+        )
+    if transcript.final and turn.calls[0].name != "submit_report":
+        return submission(Answer(kind="unknown", confidence=0.0), "The budget was used up.")
+    return turn
 
 
 def call(name: str, **arguments: Any) -> Turn:
@@ -67,12 +82,13 @@ def is_rate(measure: dict[str, Any]) -> bool:
 
 
 def register_and_confirm(
-    wishes: Sequence[dict[str, Any]], hypotheses: Sequence[str]
+    wishes: Sequence[dict[str, Any]], hypotheses: Sequence[str], *, leave_out: bool = False
 ) -> Generator[Turn, Results, Verdicts]:
     """Register in one batch and confirm it.
 
     A prediction with too little power is tried with larger smallest effects, alone, and left out where
-    none is small enough to be seen.
+    none is small enough to be seen. One that is refused for anything else ends the plan, or with
+    `leave_out` is left out too.
     """
     sizes = dict.fromkeys(range(len(wishes)), 0)
     made: dict[int, str] = {}
@@ -86,10 +102,12 @@ def register_and_confirm(
             names = [each["id"] for each in results[0].result["registrations"]]
             made = dict(zip(sizes, names, strict=True))
             break
-        refused = refused_for_power(results[0].error or "", list(sizes))
-        if not refused:
+        weak, other = refusals(results[0].error or "", list(sizes))
+        if other and not leave_out:
             return {}
-        for k in refused:
+        for k in other:
+            del sizes[k]
+        for k in weak:
             sizes[k] += 1
             if sizes[k] == len(SIZES) or not possible(wishes[k], SIZES[sizes[k]]):
                 del sizes[k]
@@ -110,14 +128,23 @@ def possible(wish: dict[str, Any], factor: float) -> bool:
     return not is_rate(wish["measure"]) or wish["smallest_effect"] * factor <= LARGEST_RATE
 
 
-def refused_for_power(error: str, asked: list[int]) -> list[int]:
-    """Return which of the asked predictions had too little power; none if anything else was wrong."""
+def refusals(error: str, asked: list[int]) -> tuple[list[int], list[int]]:
+    """Return which of the asked predictions had too little power, and which were refused for anything else.
+
+    An error that names no prediction is about all of them.
+    """
     if len(asked) == 1:
-        return asked if error.startswith("power") else []
-    lines = [re.match(r"prediction (\d+): (power)?", line) for line in error.splitlines()]
-    if not all(line is not None and line[2] for line in lines):
-        return []
-    return [asked[int(line[1]) - 1] for line in lines if line is not None]
+        return (asked, []) if error.startswith("power") else ([], asked)
+    weak: list[int] = []
+    other: list[int] = []
+    for line in error.splitlines():
+        named = re.match(r"prediction (\d+): (power)?", line)
+        if named is None:
+            return [], asked
+        (weak if named[2] else other).append(asked[int(named[1]) - 1])
+    if not weak and not other:
+        return [], asked
+    return [k for k in dict.fromkeys(weak) if k not in other], list(dict.fromkeys(other))
 
 
 def report(names: Sequence[str], verdicts: Verdicts, kind: Any) -> Turn:

@@ -3,6 +3,9 @@
 The split is by template and by entity (linked rows that share a value stay together), never by
 prompt: with a template split alone, a probe reads random labels through the entities it remembers.
 Slots marked `candidates` name the answers a claim is about; they are not held out, templates are.
+
+When several runs share a case (`Case.part`), its prompts are first cut in two, in the same way: one
+part for all independent investigations, one kept for whoever confirms anew what they found.
 """
 
 from __future__ import annotations
@@ -13,16 +16,21 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeVar
 
-from agent.case import Case, Slot, wrapped_templates
+from agent.case import Case, Part, Slot, wrapped_templates
 from tools.prompt import PromptItem, Template, fill
 from tools.registry import Record, ToolError, unknown
 
 Item = TypeVar("Item")
 Pool = Literal["explore", "confirm", "reserve"]
-SHARES: tuple[tuple[Pool, int], ...] = (("explore", 2), ("confirm", 2), ("reserve", 1))
+POOLS: tuple[Pool, ...] = ("explore", "confirm", "reserve")
+SHARES = (2, 2, 1)
+"""In the order of `POOLS`."""
 GENERAL_CLAIM = 12
 """At least so many confirmation templates for a claim that is not scoped "on these prompts"."""
 NEAR_DUPLICATE = 0.8
+FEWEST_TO_INVESTIGATE = 20
+"""Templates beside those kept for an aggregator: 8 of them confirm, the fewest whose smallest p is below
+0.05 / 8."""
 
 
 class PoolContent(Record):
@@ -91,7 +99,7 @@ def population_of(case: Case, seed: int) -> Population:
         wrapped, wrappers = wrapped_templates(case.prompts)
         templates, slots = (*templates, *wrapped), slots | wrappers
         scope = "these prompts, in generic wrappers"
-    return split_population("case", templates, slots, case.fillings, scope, seed)
+    return split_population("case", templates, slots, case.fillings, scope, seed, case.part)
 
 
 def split_population(
@@ -101,21 +109,26 @@ def split_population(
     fillings: Sequence[dict[str, str]],
     scope: str,
     seed: int,
+    part: Part | None = None,
 ) -> Population:
-    """Split 2:2:1 by template and by entity, crossed; the same arguments give the same split."""
+    """Split 2:2:1 by template and by entity, crossed; the same arguments give the same split.
+
+    Of a part "investigation" the kept prompts are left out; in a part "aggregation" they are all that
+    is confirmed on. Raises `ToolError` when there are too few templates to keep some.
+    """
     check_duplicates(templates)
     rng = random.Random(stable_number("split", name, seed))
     named = {f"{name}-{number:03d}": template for number, template in enumerate(templates, 1)}
-    template_parts = cut([[key] for key in named], rng)
-    row_parts = cut(linked_rows(fillings), rng)
-    slot_parts = {key: split_slot(slot, rng) for key, slot in sorted(slots.items())}
-    pools: dict[Pool, PoolContent] = {}
-    for number, (pool, _) in enumerate(SHARES):
-        pools[pool] = PoolContent(
-            templates=tuple(sorted(template_parts[number])),
-            fillings=tuple(fillings[row] for row in sorted(row_parts[number])),
-            slots={key: parts[number] for key, parts in slot_parts.items()},
-        )
+    whole = PoolContent(templates=tuple(named), fillings=tuple(fillings), slots=slots)
+    if part is None:
+        pools = dict(zip(POOLS, split_content(whole, rng), strict=True))
+    else:
+        open_part, kept = cut_for_set(name, whole, part.seed)
+        if part.whose == "investigation":
+            pools = dict(zip(POOLS, split_content(open_part, rng), strict=True))
+        else:
+            pools = dict(zip(POOLS, (open_part, *with_reserve(kept, rng)), strict=True))
+        named = {key: named[key] for pool in pools.values() for key in pool.templates}
     if len(pools["confirm"].templates) < GENERAL_CLAIM and not scope.startswith("these"):
         scope = "these prompts only (fewer than 12 held-out templates)"
     return Population(id=name, templates=named, pools=pools, scope=scope)
@@ -133,7 +146,7 @@ def fresh_population(
     parts = cut([[key] for key in named], rng)
     pools: dict[Pool, PoolContent] = {
         pool: case.pools[pool].model_copy(update={"templates": tuple(sorted(parts[number]))})
-        for number, (pool, _) in enumerate(SHARES)
+        for number, pool in enumerate(POOLS)
     }
     scope = "prompts of the kind the case describes, written without sight of the hypothesis"
     if len(pools["confirm"].templates) < GENERAL_CLAIM:
@@ -141,29 +154,75 @@ def fresh_population(
     return Population(id=name, templates=named, pools=pools, scope=scope)
 
 
-def cut(groups: Sequence[Sequence[Item]], rng: random.Random) -> list[list[Item]]:
-    """Deal groups at random into three parts of about 2:2:1 by size, each group whole.
+def cut_for_set(name: str, whole: PoolContent, seed: int) -> list[PoolContent]:
+    """Cut a case in two, about 2:1: what independent investigations may use, and what is kept from them."""
+    count = len(whole.templates)
+    kept = max(GENERAL_CLAIM, count // 3)
+    if count - kept < FEWEST_TO_INVESTIGATE:
+        needed = GENERAL_CLAIM + FEWEST_TO_INVESTIGATE
+        raise ToolError(
+            f"{count} templates are too few for independent investigations: {GENERAL_CLAIM} are kept for the "
+            f"aggregator and {FEWEST_TO_INVESTIGATE} are needed to investigate on; give the case "
+            f"{needed - count} more"
+        )
+    rng = random.Random(stable_number("part", name, seed))
+    return split_content(whole, rng, (count - kept, kept))
 
-    With fewer than three groups the parts share what there is, so that no part is empty.
+
+def with_reserve(kept: PoolContent, rng: random.Random) -> list[PoolContent]:
+    """Split what an aggregator keeps into confirm and reserve; too few templates are all to confirm on."""
+    if 2 * len(kept.templates) // 3 >= GENERAL_CLAIM:
+        return split_content(kept, rng, (2, 1))
+    return [kept, PoolContent(templates=(), fillings=(), slots=kept.slots)]
+
+
+def split_content(
+    content: PoolContent, rng: random.Random, shares: Sequence[int] = SHARES
+) -> list[PoolContent]:
+    """Split templates, linked rows and slot values at random by `shares`, crossed."""
+    template_parts = cut([[key] for key in content.templates], rng, shares)
+    row_parts = cut(linked_rows(content.fillings), rng, shares)
+    slot_parts = {key: split_slot(slot, rng, shares) for key, slot in sorted(content.slots.items())}
+    return [
+        PoolContent(
+            templates=tuple(sorted(template_parts[number])),
+            fillings=tuple(content.fillings[row] for row in sorted(row_parts[number])),
+            slots={key: parts[number] for key, parts in slot_parts.items()},
+        )
+        for number in range(len(shares))
+    ]
+
+
+def cut(
+    groups: Sequence[Sequence[Item]], rng: random.Random, shares: Sequence[int] = SHARES
+) -> list[list[Item]]:
+    """Deal groups at random into parts of about these shares by size, each group whole.
+
+    With fewer groups than parts the parts share what there is, so that no part is empty.
     """
     shuffled = sorted(groups, key=lambda group: (-len(group), rng.random()))
-    parts: list[list[Item]] = [[], [], []]
+    parts: list[list[Item]] = [[] for _ in shares]
     for group in shuffled:
-        emptiest = min(range(3), key=lambda k: (len(parts[k]) / SHARES[k][1], k))
+        emptiest = min(range(len(shares)), key=lambda k: (len(parts[k]) / shares[k], k))
         parts[emptiest].extend(group)
     full = next((part for part in parts if part), [])
     return [part or list(full) for part in parts]
 
 
-def split_slot(slot: Slot, rng: random.Random) -> list[Slot]:
+def split_slot(slot: Slot, rng: random.Random, shares: Sequence[int]) -> list[Slot]:
     """Split a slot's values, level by level; candidates and single values are shared by all parts."""
     if slot.candidates:
-        return [slot] * 3
+        return [slot] * len(shares)
     if slot.values:
-        return [Slot(values=tuple(part)) for part in cut([[value] for value in slot.values], rng)]
-    levels = {name: cut([[value] for value in values], rng) for name, values in slot.levels.items()}
+        parts = cut([[value] for value in slot.values], rng, shares)
+        return [Slot(values=tuple(part)) for part in parts]
+    levels = {
+        name: cut([[value] for value in values], rng, shares)
+        for name, values in slot.levels.items()
+    }
     return [
-        Slot(levels={name: tuple(parts[k]) for name, parts in levels.items()}) for k in range(3)
+        Slot(levels={name: tuple(parts[k]) for name, parts in levels.items()})
+        for k in range(len(shares))
     ]
 
 

@@ -103,8 +103,7 @@ def prepare(
         update={"rivals": (*rivals, *standing_rivals(prediction, population))}
     )
     check_fresh(investigation, prediction, before)
-    limits = investigation.case.limits
-    alpha = alpha_share(limits.alpha, limits.registrations)
+    alpha = alpha_share(investigation.alpha, investigation.case.limits.registrations)
     sd, power = None, None
     if prediction.form in ("difference", "equivalence", "trend", "skill"):
         sd = pilot_sd(investigation, prediction, population)

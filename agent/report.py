@@ -19,6 +19,7 @@ from agent.judge import warning_of
 from agent.opening import opened_event
 from agent.prediction import FAMILIES, Hypothesis
 from agent.safe_text import one_line
+from agent.set_reading import SetPart, set_part
 from agent.wording import describe_arm
 from tools.judging import JudgeAgreement
 from tools.prompt import Arm
@@ -92,6 +93,8 @@ class Tests(Record):
     registered: int
     confirmed: int
     abandoned: int
+    earlier: str
+    """What has to be known of earlier runs of the case on this subject; empty when there were none."""
 
 
 class Report(Record):
@@ -111,6 +114,8 @@ class Report(Record):
     ended: str | None
     answer: AnswerPart
     summary: Prose
+    set: SetPart | None
+    """The set of independent runs that this one belongs to."""
     findings: tuple[Finding, ...]
     evidence: tuple[Evidence, ...]
     step_zero: StepZero | None
@@ -156,6 +161,7 @@ def build_report(investigation: Investigation) -> Report:
         investigator=investigation.investigator,
         ended=investigation.ended,
         answer=answer_part(investigation, found),
+        set=set_part(investigation),
         summary=resolve_prose(submission.summary if submission else "", Sources(investigation)),
         findings=tuple(found),
         evidence=tuple(evidence_of(investigation, each) for each in found if each.experiment),
@@ -165,11 +171,12 @@ def build_report(investigation: Investigation) -> Report:
         untested_hypotheses=tuple(each for each in hypotheses if each.id not in tested),
         untested_families=untested_families(hypotheses, tested),
         tests=Tests(
-            alpha=investigation.case.limits.alpha,
+            alpha=investigation.alpha,
             maximum=investigation.case.limits.registrations,
             registered=len(investigation.registrations),
             confirmed=len(investigation.verdicts),
             abandoned=len(investigation.registrations) - len(investigation.verdicts),
+            earlier=investigation.earlier.words(investigation.case.limits),
         ),
         experiments=tuple(investigation.experiments),
         spent=spent(investigation),

@@ -285,7 +285,7 @@ def replicate(investigation: Investigation, name: str) -> Verdict:
     seed = investigation.replication_seed(name, len(earlier) + 1)
     burned = {mark for data in earlier for mark in data["burned"]} | investigation.burned()
     number, marks, table = reserve_data(investigation, registration, seed, burned)
-    verdict = decide(registration.prediction, table, investigation.case.limits.alpha, seed)
+    verdict = decide(registration.prediction, table, investigation.alpha, seed)
     investigation.record(
         "replication",
         {

@@ -104,6 +104,10 @@ class RunFolder:
         self.blobs = BlobStore(path / "blobs")
         self._lock: int | None = None
         self._file: Any = None
+        if not self.log.exists() and (path / "set.json").exists():
+            raise RunError(
+                f"{path} is a set of runs; name one of them, such as {path / 'aggregate'}"
+            )
         if not self.log.exists():
             raise RunError(f"{path} is not a run folder (no events.jsonl); see `naturalist --help`")
         if write:

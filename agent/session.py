@@ -7,25 +7,28 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from agent.budget import Budget
 from agent.case import Case, load_case, located
-from agent.cast import Cast, seat
+from agent.cast import Cast, Provider, Roles, make_cast, same_roles, seat
+from agent.earlier_runs import count_earlier, told
 from agent.investigation import Investigation, Spent
 from agent.language_model import LanguageModelInvestigator
 from agent.loop import run
-from agent.opening import open_run
+from agent.opening import open_run, opened_event, resume_run, stored_case
 from agent.plan import answers_told
 from agent.population import population_of
 from agent.rendering import write_report
-from agent.terminal import RESOURCES, Progress, fail, faults_told, put, put_json
+from agent.run_folder import RunFolder
+from agent.terminal import RESOURCES, Progress, fail, faults_told, put, put_json, say
 from tools.judging import needs_judges
 from tools.locator import ModelLocator
 from tools.sequential import alpha_share
-from tools.worker_client import ProcessWorker
+from tools.worker_client import ProcessWorker, Worker
 
 NEEDED_MB = 200
 
@@ -97,8 +100,28 @@ def start_worker(case: Case, path: Path) -> ProcessWorker:
     )
 
 
-def drive_new(path: Path, case: Case, cast: Cast, seed: int) -> None:
-    """Open a run and drive it to its end; a run that could not be opened leaves nothing behind."""
+def counted(runs: Path, case: Case, worker: Worker, *, fresh: bool) -> dict[str, Any]:
+    """Count earlier runs of the case on this subject, say what they mean, and return it for the first event."""
+    subject = worker.catalogue.models.get("subject", "")
+    earlier = count_earlier(runs, case.name, subject, case.limits, fresh=fresh)
+    if earlier.runs:
+        say(told(earlier, case.limits))
+    return {"earlier": earlier.model_dump(mode="json")}
+
+
+def drive_new(
+    path: Path,
+    case: Case,
+    cast: Cast,
+    seed: int,
+    circumstances: Callable[[Worker], Mapping[str, Any]] = lambda _: {},
+    again: Path | None = None,
+) -> None:
+    """Open a run and drive it to its end; a run that could not be opened leaves nothing behind.
+
+    `circumstances` is asked before the first event what the run has to remember of other folders;
+    `again` is what a user resumes after a fault, by default the run.
+    """
     with faults_told(str(path) if (path / "events.jsonl").exists() else None):
         needs_judges(case.measure, cast.panel)
         worker = start_worker(case, path)
@@ -107,16 +130,37 @@ def drive_new(path: Path, case: Case, cast: Cast, seed: int) -> None:
             population_of(case, seed)
             # A model that is refused is refused here, before there is a log.
             _ = worker.catalogue
-            name, others = cast.investigator.name, cast.names()
-            investigation = open_run(path, case, worker, name, seed, others, cast.judges())
+            known = {**cast.circumstances(), **circumstances(worker)}
+            investigation = open_run(path, case, worker, cast.investigator.name, seed, known)
         except BaseException:
             worker.close()
             if not (path / "events.jsonl").exists():
                 shutil.rmtree(path, ignore_errors=True)
             raise
-    with faults_told(str(path)):
+    with faults_told(str(again or path)):
         try:
             drive(investigation, cast)
+        finally:
+            worker.close()
+
+
+def drive_old(
+    path: Path,
+    given: Roles,
+    provider: Provider,
+    *,
+    accept_code_change: bool = False,
+    again: Path | None = None,
+) -> None:
+    """Go on with a run that was stopped anywhere, to its end."""
+    with faults_told(str(again or path)):
+        case = stored_case(path)
+        name = opened_event(RunFolder(path))["investigator"]
+        cast = make_cast(name, case, same_roles(path, given), provider)
+        worker = start_worker(case, path)
+        seat(cast.panel, worker)
+        try:
+            drive(resume_run(path, worker, accept_code_change=accept_code_change), cast)
         finally:
             worker.close()
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.grammar import Condition, conditions
-from agent.investigation import Answer, CallResult, Transcript, Turn
+from agent.investigation import CallResult, Transcript, Turn
 from agent.open_plan import open_plan
 from agent.plan_turns import (
     TOP,
@@ -24,7 +24,7 @@ from agent.plan_turns import (
     read_id,
     register_and_confirm,
     report,
-    submission,
+    turn_of,
 )
 from agent.population import GENERAL_CLAIM
 
@@ -44,17 +44,7 @@ class SystematicInvestigator:
         """Return the next turn of the plan; a submission when the budget is used up."""
         briefing = transcript.briefing
         plan = open_plan(briefing) if briefing["kind"] == "open" else condition_plan(briefing)
-        turn = next(plan)
-        try:
-            for exchange in transcript.exchanges:
-                turn = plan.send(exchange.results)
-        except StopIteration:
-            return submission(
-                Answer(kind="unknown", confidence=0.0), "The plan ended without a report."
-            )
-        if transcript.final and turn.calls[0].name != "submit_report":
-            return submission(Answer(kind="unknown", confidence=0.0), "The budget was used up.")
-        return turn
+        return turn_of(plan, transcript)
 
 
 def condition_plan(briefing: dict[str, Any]) -> Plan:

@@ -99,7 +99,7 @@ def judged_run(
     worker.judge = panel
     case = case_of(measure=changes.pop("measure", JUDGED), **changes)
     names = panel.names if panel else ()
-    investigation = open_run(path, case, worker, "scripted", 7, names)
+    investigation = open_run(path, case, worker, "scripted", 7, {"judges": list(names)})
     if panel is not None:
         investigation.costs = panel.costs
     to_its_end(investigation, said or script(JUDGED))

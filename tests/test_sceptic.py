@@ -21,7 +21,7 @@ from tests.scripted_run import case_of, hypotheses, prediction, worker_for
 from tests.test_language_model import FakeClient, reply
 
 LIMITS = {"registrations": 4}
-ROLES = {"sceptic": "anthropic/model"}
+ROLES = {"roles": {"sceptic": "anthropic/model"}}
 SAME_WORD = {
     "name": "the bare word does it",
     "arm": {

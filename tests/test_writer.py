@@ -73,7 +73,7 @@ END = call("submit_report", answer={"kind": "factor", "value": ["context"], "con
 
 def drive(path: Path, model: Model | None, turns: list[Turn]) -> Investigation:
     case = case_of()
-    roles = {"writer": "openai/model"} if model else None
+    roles = {"roles": {"writer": "openai/model"}} if model else None
     investigation = open_run(path, case, worker_for(path), "scripted", 7, roles)
     investigation.writer = LanguageModelWriter("openai/model", model) if model else None
     run(investigation, ScriptedInvestigator(turns), Budget(case.limits))
