@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,12 @@ def cut_to_size(text: str, most: int = MOST_SHOWN) -> str:
 
 def written(template: str, **content: Any) -> str:
     """Return a prompt with its content; a name that is missing is a fault of ours."""
+    return prompt_templates().get_template(template).render(**content).strip()
+
+
+@cache
+def prompt_templates() -> Environment:
+    """Return the templates of all prompts, read once: a conversation is rendered anew at every turn."""
     environment = Environment(
         loader=FileSystemLoader(PROMPTS),
         undefined=StrictUndefined,
@@ -317,4 +324,4 @@ def written(template: str, **content: Any) -> str:
         keep_trailing_newline=False,
     )
     environment.filters["shown"] = shown
-    return environment.get_template(template).render(**content).strip()
+    return environment

@@ -12,9 +12,8 @@ from agent.replay import first_difference
 from agent.run_folder import RunFolder
 from tools.boundary import Catalogue
 from tools.experiment import Experiment, call_key
-from tools.measures import LogprobDifference, Measure, resolve
-from tools.prompt import PromptItem
-from tools.scoring import logprob_score, scored, summarise
+from tools.measures import LogprobDifference, Measure
+from tools.scoring import logprob_score, measure_of_row, scored, summarise
 
 MEASURE: TypeAdapter[Measure] = TypeAdapter(Measure)
 
@@ -83,8 +82,7 @@ def compare_item(row: dict[str, Any], item: dict[str, Any], arm: str) -> Iterato
 def recount_row(measure: Measure, row: dict[str, Any], arm: str) -> Iterator[str]:
     """Yield a fault where the scores of a row do not follow from its outputs."""
     # Only slots and template id are read; that the prompt is the one asked for is checked elsewhere.
-    item = PromptItem.model_construct(template_id=row["template_id"], slots=row["slots"])
-    resolved = resolve(measure, item)
+    resolved = measure_of_row(measure, row)
     if isinstance(resolved, LogprobDifference):
         score = logprob_score(resolved, row["logprobs"])
         told: dict[str, Any] = {"scores": [score], "mean": score}

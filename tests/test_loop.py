@@ -85,6 +85,18 @@ def test_a_draw_in_a_list_stands_for_its_prompts(tmp_path: Path) -> None:
         assert result["prompts_asked"] == 6 + (number == 2)
 
 
+def test_drawn_prompts_bring_the_levels_that_rates_are_told_by(tmp_path: Path) -> None:
+    arguments = {"items": {"draw": {"templates": 12, "per_template": 12}}, "samples": 1}
+    measure = case_of().model_dump(mode="json")["measure"]
+    asked = said(("sample_responses", arguments | {"measure": measure}))
+    result = drive(tmp_path / "run", [asked, END]).exchanges[0].results[0].result
+    assert result is not None
+    assert [each["group"] for each in result["by_level"]["context"]][0] == "version"
+    assert {each["group"] for each in result["by_level"]["context"]} == {"plain", "version", "date"}
+    assert sum(each["prompts"] for each in result["by_level"]["context"]) == 144
+    assert "claim" not in result["by_level"]
+
+
 def test_arguments_that_are_no_json_are_answered_not_executed(tmp_path: Path) -> None:
     broken = ToolCall(id="x", name="note", parse_error="Expecting value: line 1")
     investigation = drive(tmp_path / "run", [Turn(calls=(broken,)), END])
