@@ -201,16 +201,16 @@ SOFTER = {
     "name": "tone",
     "levels": [
         {"name": "as it is"},
-        {"name": "kindly", "edits": [{"kind": "replace_text", "old": "please", "new": "kindly"}]},
+        {"name": "kindly", "edits": [{"kind": "replace_text", "old": "honestly", "new": "kindly"}]},
     ],
 }
 
 
 def half_polite() -> list[PromptItem]:
-    """Return items of which every second one, in every template, says "please"."""
+    """Return items of which every second one, in every template, says "honestly"."""
     found: list[PromptItem] = []
     for number, item in enumerate(items(4)):
-        text = item.prompt.messages[0].content + (" please" if number % 2 else " now")
+        text = item.prompt.messages[0].content + (" honestly" if number % 2 else " now")
         found.append(item.model_copy(update={"prompt": user_prompt(text)}))
     return found
 
