@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent.gates import placebos_needed
 from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation
+from tools.sequential import alpha_share
 
 SHOWN_VALUES = 12
 SHOWN_ROWS = 20
@@ -20,6 +22,7 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
     explore = investigation.populations["case"].pools["explore"]
     confirm = investigation.populations["case"].pools["confirm"]
     catalogue = investigation.worker.catalogue
+    alpha = alpha_share(case.limits.alpha, case.limits.registrations)
     return {
         "behaviour": case.behaviour,
         "kind": case.kind,
@@ -49,6 +52,8 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
         "step_zero": investigation.step_zero,
         "screens": investigation.screens,
         "registrations": case.limits.registrations,
+        "alpha": alpha,
+        "placebos_needed": placebos_needed(alpha),
         "tools": [
             *(entry for entry in catalogue.tools if entry["for_investigator"]),
             *(tool.entry() for tool in HOUSE_TOOLS),

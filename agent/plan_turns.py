@@ -6,6 +6,7 @@ import re
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from agent.gates import WAY_OUT
 from agent.investigation import Answer, CallResult, Submission, ToolCall, Turn
 
 Results = Sequence[CallResult]
@@ -112,12 +113,13 @@ def possible(wish: dict[str, Any], factor: float) -> bool:
 
 def refused_for_power(error: str, asked: list[int]) -> list[int]:
     """Return which of the asked predictions had too little power; none if anything else was wrong."""
+    lines = error.splitlines()
     if len(asked) == 1:
-        return asked if error.startswith("power") else []
-    lines = [re.match(r"prediction (\d+): (power)?", line) for line in error.splitlines()]
-    if not all(line is not None and line[2] for line in lines):
+        lines = [f"prediction 1: {line}" for line in lines]
+    found = [re.match(rf"prediction (\d+): (power|{WAY_OUT})?", line) for line in lines]
+    if not all(line is not None and line[2] for line in found):
         return []
-    return [asked[int(line[1]) - 1] for line in lines if line is not None]
+    return [asked[int(line[1]) - 1] for line in found if line is not None and line[2] == "power"]
 
 
 def report(names: Sequence[str], verdicts: Verdicts, kind: Any) -> Turn:

@@ -14,6 +14,7 @@ from agent.budget import Budget
 from agent.case import Case, CaseError
 from agent.finding import findings
 from agent.investigation import Investigation, ToolCall, Transcript, Turn
+from agent.language_model import written
 from agent.loop import MOST_DRAWN, MOST_FAILED_TURNS, run
 from agent.opening import open_run
 from agent.scripted import ScriptedInvestigator
@@ -187,6 +188,11 @@ def test_the_briefing_holds_no_unseen_prompt_no_secret_and_no_place(tmp_path: Pa
             assert value not in told
     assert investigation.run_secret not in told
     assert "/secret/place" not in told and "a hidden word" not in told
+    # Four registrations at 0.05 in all: what a rank needs is said before anybody makes placebos.
+    said_first = written("briefing.j2", **briefing(investigation))
+    assert "each has alpha 0.0125, with which a `rank` or `localisation` needs 79 placebos" in (
+        said_first
+    )
 
 
 def test_the_same_call_at_another_turn_is_another_draw(tmp_path: Path) -> None:
