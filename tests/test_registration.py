@@ -154,7 +154,10 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     """Too few clusters for any p, a smallest effect below the floor, and prompts that are all used up."""
     slots = case_of().slots["context"].model_dump()
     texts = [each.text.replace("{claim}", "it rains") for each in case_of().templates]
-    changes = {"templates": [{"text": text} for text in texts], "slots": {"context": slots}}
+    changes: dict[str, Any] = {
+        "templates": [{"text": text} for text in texts],
+        "slots": {"context": slots},
+    }
     investigation = opened(tmp_path / "run", **changes)
     ask(investigation, prediction(per_cluster=3, smallest_effect=0.4))
     nats = {"kind": "logprob_difference", "positive": ["Yes"], "negative": ["No"]}
@@ -274,7 +277,10 @@ def test_a_rival_is_not_dropped_by_asking_again(tmp_path: Path) -> None:
 def test_prompts_that_no_test_has_used_must_be_left(tmp_path: Path) -> None:
     slots = case_of().slots["context"].model_dump()
     texts = [template.text.replace("{claim}", "it rains") for template in case_of().templates]
-    changes = {"templates": [{"text": text} for text in texts], "slots": {"context": slots}}
+    changes: dict[str, Any] = {
+        "templates": [{"text": text} for text in texts],
+        "slots": {"context": slots},
+    }
     investigation = opened(tmp_path / "run", **changes)
     # A template has three fillings on the confirm side, one for each level.
     ask(investigation, prediction(per_cluster=3, smallest_effect=0.4))
