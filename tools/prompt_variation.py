@@ -130,7 +130,8 @@ def vary_prompts(subject: Any, args: VariationArguments, context: Context) -> Va
 
     Give each candidate cause as a factor with at least two levels; give texts in three or more
     paraphrases, because a single wording is a confounder. The items need the slots that your edits
-    name. Effects come with an interval over templates and beside the effect of a no-op edit. Use
+    name. Effects come with an interval over templates and beside the effect of a no-op edit; prompts
+    that an edit leaves as they are count in neither arm (`left_out`). Use
     "factorial" on the few survivors to see whether one factor acts only together with another.
     """
     factors = with_no_op(args.factors)

@@ -113,8 +113,9 @@ def sample_responses(subject: Any, args: SamplingArguments, context: Context) ->
 
     Start here. Read answers before you theorise. Use `prefill` to make it begin with words of yours,
     and continue_as = "user" to see what it expects the user to say. A difference between subject and
-    reference on the same prompts is where a hidden behaviour shows first. Nothing that you see here
-    is evidence yet: turn it into a prediction and register it.
+    reference on the same prompts is where a hidden behaviour shows first. With a `measure` you also get
+    its rates by level of each factor slot and by template. Nothing that you see here is evidence yet:
+    turn it into a prediction and register it.
     """
     if isinstance(args.measure, LogprobDifference | ProbeReading):
         raise ToolError(
