@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from agent.contrasts import WIDEST_MARGIN
 from agent.forms import largest_effect
-from agent.prediction import Prediction
+from agent.prediction import SMALLEST_POINTS, Prediction
 from tools import statistics as stats
 from tools.measures import is_binary, unit
 from tools.power import clusters_needed, power_sign_flip, power_tost
@@ -157,8 +157,13 @@ class Gate:
             if self.changed(clusters=clusters).passes():
                 reached = stats.existence_p(clusters, clusters, share)
                 return f"clusters {clusters} could reach p {reached:.2g}"
-        share = math.floor(100 * self.alpha ** (1 / max(1, room.templates))) / 100
-        if self.changed(clusters=room.templates, smallest_effect=share).passes():
+        if room.templates < 2:
+            return None
+        share = math.floor(100 * self.alpha ** (1 / room.templates)) / 100
+        if (
+            share >= SMALLEST_POINTS
+            and self.changed(clusters=room.templates, smallest_effect=share).passes()
+        ):
             return f"clusters {room.templates} with smallest_effect {share:g}"
         return None
 

@@ -181,6 +181,18 @@ def test_what_is_missing_in_a_prediction_is_told_together() -> None:
         Prediction.model_validate(wish)
 
 
+def test_where_no_template_is_left_no_way_out_is_named() -> None:
+    nowhere = Room(templates=0, per_template=0)
+    rare = {"form": "existence", "control": None, "rivals": [], "clusters": 2}
+    for wish, pilot in (
+        (prediction(**rare, smallest_effect=0.5), None),
+        (prediction(), Pilot(0.3, 1)),
+    ):
+        gate = Gate(Prediction.model_validate(wish), 0.00625, pilot)
+        assert gate.way_out(nowhere).startswith("a way out: none with")
+        assert gate.way_out(Room(templates=1, per_template=9)).startswith("a way out: none with")
+
+
 def test_the_gate_of_equivalences_and_nats_finds_its_way_out() -> None:
     """The numbers of a way out pass the same gate, by the same pilot."""
     room = Room(templates=20, per_template=30)
