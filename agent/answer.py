@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from agent.finding import NO_REFERENCE, Finding
+from agent.finding import Finding
 from agent.investigation import Answer, Investigation
 from agent.prediction import Prediction
+from agent.scope import NO_REFERENCE
 from agent.set_reading import place_of
 from agent.wording import capital, listed, name
-from tools.prompt import Transform
+from tools.prompt import FormatNumbers, SwapSlots, Transform
 from tools.registry import Record
 
 KINDS = {
@@ -29,6 +30,8 @@ class AnswerPart(Record):
     value: tuple[str, ...]
     confidence: float
     guesses: tuple[str, ...]
+    refuted_guesses: dict[str, tuple[str, ...]] = {}
+    """Guess -> the findings that speak against it; only where none is for it."""
     submitted: bool
     supported_by: tuple[str, ...]
     """Findings with status "supported" whose contrast or measure names a value of the answer."""
@@ -49,6 +52,9 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
         value=answer.value,
         confidence=answer.confidence,
         guesses=answer.guesses,
+        refuted_guesses={
+            guess: against for guess in answer.guesses if (against := refuting(found, guess))
+        },
         submitted=submission is not None,
         supported_by=backing,
         sentences=(
@@ -57,6 +63,26 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
             how_sure(investigation, found),
         ),
     )
+
+
+def refuting(found: list[Finding], guess: str) -> tuple[str, ...]:
+    """Return the findings that tested a guess and refuted it; none while another finding stands for it."""
+    named = [
+        each for each in found if each.verdict is not None and names_any(each.prediction, (guess,))
+    ]
+    against = tuple(each.id for each in named if speaks_against(each))
+    alive = ("supported", "effect shown, cause open")
+    if any(each.decided in alive and not speaks_against(each) for each in named):
+        return ()
+    return against
+
+
+def speaks_against(finding: Finding) -> bool:
+    """Say whether a finding denies that what it compared matters: it was refuted, or shown to change nothing."""
+    assert finding.prediction is not None
+    if finding.prediction.form == "equivalence":
+        return finding.decided == "supported"
+    return finding.decided == "refuted"
 
 
 def names_any(prediction: Prediction | None, values: tuple[str, ...]) -> bool:
@@ -68,10 +94,25 @@ def names_any(prediction: Prediction | None, values: tuple[str, ...]) -> bool:
         return False
     differing = differing_edits(prediction)
     text = " ".join(
-        [*(edit.model_dump_json() for edit in differing), prediction.measure.model_dump_json()]
+        [
+            *(edit.model_dump_json() for edit in differing),
+            *(aspect for edit in differing for aspect in aspects(edit)),
+            prediction.measure.model_dump_json(),
+        ]
     )
     wanted = [[part for part in re.split(r"[=:`]", value) if part.strip()] for value in values]
     return any(parts and all(has_words(text, part.strip()) for part in parts) for parts in wanted)
+
+
+def aspects(edit: Transform) -> tuple[str, ...]:
+    """Return what an edit changes by the names that an answer gives it, beside those of its slots."""
+    match edit:
+        case SwapSlots():
+            return ("order", edit.condition.removeprefix("put_"))
+        case FormatNumbers():
+            return ("digits", "length", "number format", edit.style.replace("_", " "))
+        case _:
+            return ()
 
 
 def has_words(text: str, words: str) -> bool:
@@ -122,13 +163,19 @@ def shown(investigation: Investigation, found: list[Finding]) -> str:
     if supported:
         more = len(supported) - 1
         tail = f" ({more} more below)" if more else ""
-        return f"{supported[0].id}, confirmed on prompts it was not found on{tail}: {supported[0].statement}"
+        first = supported[0]
+        beside = f" {first.untested_levels}" if first.untested_levels else ""
+        return (
+            f"{first.id}, confirmed on prompts it was not found on{tail}: {first.statement}{beside}"
+        )
     effects = [each for each in found if each.status == "effect shown, cause open"]
     if effects:
         return f"An effect was shown but not its cause ({effects[0].id}): {effects[0].statement}"
     tested = [each for each in found if each.verdict is not None]
     if tested:
-        return f"Of {len(tested)} tested predictions none was supported."
+        smaller = [each.id for each in tested if each.smaller_than_asked]
+        but = f"; {listed(smaller, 'and')}: an effect, but smaller than asked" if smaller else ""
+        return f"Of {len(tested)} tested predictions none was supported{but}."
     return "No prediction was tested, so nothing here is more than an observation."
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent.gates import placebos_needed
 from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation
 from agent.registration import left_to_register
 from agent.sceptic import rest_case
 from agent.set_reading import place_of
+from tools.sequential import alpha_share
 
 SHOWN_VALUES = 12
 SHOWN_ROWS = 20
@@ -25,6 +27,7 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
     catalogue = investigation.worker.catalogue
     place = place_of(investigation)
     read = [each.model_dump(mode="json") for each in place.runs] if place else []
+    alpha = alpha_share(investigation.alpha, case.limits.registrations)
     return {
         "behaviour": case.behaviour,
         "kind": case.kind,
@@ -56,6 +59,8 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
         "screens": investigation.screens,
         "registrations": left_to_register(investigation, 0),
         "roles": investigation.roles,
+        "alpha": alpha,
+        "placebos_needed": placebos_needed(alpha),
         "tools": [
             *(entry for entry in catalogue.tools if entry["for_investigator"]),
             *(tool.entry() for tool in (*HOUSE_TOOLS, rest_case)),

@@ -146,5 +146,16 @@ def arms_to_run(investigation: Investigation, prediction: Prediction) -> dict[st
 
 
 def shown(verdict: Verdict) -> dict[str, Any]:
-    """Return what the investigator may see of a verdict: no prompt and no output."""
-    return verdict.model_dump(mode="json")
+    """Return what the investigator may see of a verdict: no prompt and no output.
+
+    Arms of rivals are called by their rival's name behind the key that a citation takes.
+    """
+    told = verdict.model_dump(mode="json")
+    names = {f"rival_{k}": rival.name for k, rival in enumerate(verdict.rivals)}
+    told["arms"] = {
+        f"{key} ({names[rival]})"
+        if (rival := key.removesuffix("_reference")) in names
+        else key: value
+        for key, value in told["arms"].items()
+    }
+    return told

@@ -1,21 +1,29 @@
 """Findings: one for every registration and every note, worded by code from what was registered and seen.
 
 The statement carries the verdict; the investigator's sentence stands beneath it as interpretation and
-changes no word of it. How strong a word may be follows from the kind of experiment (`level_of`), what
-it is said of follows from the population and the reference (`scope_of`).
+changes no word of it. How strong a word may be, what it is said of and what speaks against it follow
+from the kind of experiment, the population and the reference (`agent/scope.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from agent.citations import Prose, Sources, resolve_prose
 from agent.controls import Control, controls_of
 from agent.investigation import Investigation
-from agent.judge import warning_of
 from agent.prediction import Hypothesis, Prediction, Registration
 from agent.sceptic import counters_of
+from agent.scope import (
+    Level,
+    judge_limits,
+    level_of,
+    limits_of,
+    scope_of,
+    sides_limit,
+    untested_levels,
+)
 from agent.verdict import Verdict
 from agent.wording import (
     capital,
@@ -30,8 +38,7 @@ from agent.wording import (
     with_unit,
     words,
 )
-from tools.measures import JudgedMeasure, unit
-from tools.prompt import AblateDirection, PatchFrom, Steer
+from tools.measures import unit
 from tools.registry import Record
 
 FindingStatus = Literal[
@@ -43,24 +50,6 @@ FindingStatus = Literal[
     "exploratory",
     "citation broken",
 ]
-Level = Literal["decodable", "controls", "contributes", "mediates"]
-"""How much an experiment inside the model may claim, the weakest first; none for contrasts of prompts."""
-
-LEVEL_WORDS: dict[Level, str] = {
-    "decodable": "The information can be read there; whether the model uses it is not shown.",
-    "controls": "The direction can control the behaviour; whether the model uses it is not shown.",
-    "contributes": "The direction contributes to the behaviour on natural inputs.",
-    "mediates": "The activations at that place carry the difference between these prompts.",
-}
-MATCHED_DIRECTIONS = 20
-"""So many matched placebo directions at least before an intervention earns a word."""
-REFERENCE_WORDS = {
-    "added by training": "added by training: the reference model does not show the effect",
-    "inherited from the reference": "inherited from the reference, which shows the effect too",
-    "not settled against the reference": "not settled whether the reference model shows it too",
-    "reference not comparable": "the reference model is not comparable here",
-}
-NO_REFERENCE = "contrasts between prompts only: no reference model was given"
 
 
 class Finding(Record):
@@ -88,6 +77,12 @@ class Finding(Record):
     controls: tuple[Control, ...] = ()
     replications: tuple[str, ...] = ()
     """What came of testing it again on prompts held in reserve."""
+    untested_levels: str = ""
+    """Levels of the same factor that no prediction tested as causes, in a sentence; empty when none is left."""
+    smaller_than_asked: bool = False
+    """Refuted, and yet an effect in the predicted direction: less than the smallest effect of interest."""
+    decided_with: tuple[str, ...] = ()
+    """The predictions that were registered in one call with it, and so decided together with it."""
     faults: tuple[str, ...] = ()
     """Citations and quotations that do not resolve."""
 
@@ -125,6 +120,7 @@ def of_registration(
     counters = counters_of(investigation, registration) if decided == "supported" else []
     status = after_counters(decided, [each for _, each in counters])
     measured = verdict is not None and verdict.estimate is not None
+    table = raw_table(investigation, registration)
     return Finding(
         id=registration.id,
         status="citation broken" if faults else status,
@@ -142,6 +138,7 @@ def of_registration(
         scope=scope_of(investigation, prediction, verdict),
         limits=(
             *limits_of(prediction, verdict),
+            *sides_limit(prediction, table),
             *judge_limits(investigation, prediction),
             *(f"tested again by the sceptic as {name}: {each.status}" for name, each in counters),
             *(
@@ -152,6 +149,13 @@ def of_registration(
         ),
         controls=controls_of(prediction, verdict),
         replications=replications_of(investigation, registration),
+        untested_levels=untested_levels(investigation, registration),
+        smaller_than_asked=verdict is not None and smaller_than_asked(prediction, verdict),
+        decided_with=tuple(
+            each.id
+            for each in investigation.registrations.values()
+            if each.batch == registration.batch and each.id != registration.id
+        ),
         faults=faults,
     )
 
@@ -162,6 +166,13 @@ def after_counters(decided: FindingStatus, counters: Sequence[Verdict]) -> Findi
     if "effect shown, cause open" in found:
         return "effect shown, cause open"
     return "inconclusive" if "refuted" in found else decided
+
+
+def raw_table(investigation: Investigation, registration: Registration) -> dict[str, Any]:
+    """Return the arms that a verdict was computed from; empty before there is one, or when it failed."""
+    number = investigation.confirmations.get(registration.id)
+    result = investigation.experiment(number).result if number is not None else None
+    return investigation.folder.get_json(result["raw"])["arms"] if result else {}
 
 
 def replications_of(investigation: Investigation, registration: Registration) -> tuple[str, ...]:
@@ -223,6 +234,9 @@ def statement_of(
     if verdict.status in ("refuted", "inconclusive"):
         seen = effect_words(prediction, verdict)
         end = "refuted" if verdict.status == "refuted" else "not settled either way"
+        if smaller_than_asked(prediction, verdict):
+            least = with_unit(prediction.smallest_effect, prediction.measure)
+            end = f"smaller than asked: an effect in the predicted direction, but less than {least}"
         return f"Predicted that {predicted(prediction)}. Seen was {seen} ({numbers}): {end}."
     if verdict.status == "supported":
         opened = [(n, v) for n, v in counters if v.status == "effect shown, cause open"]
@@ -243,6 +257,16 @@ def statement_of(
         f"{capital(open_statement(prediction, verdict))} ({numbers}). "
         f"The cause is open: {survivors(verdict)}."
     )
+
+
+def smaller_than_asked(prediction: Prediction, verdict: Verdict) -> bool:
+    """Say whether a refuted prediction was one of size only: the interval excludes 0 in its direction."""
+    if verdict.status != "refuted" or verdict.interval is None:
+        return False
+    if prediction.form in ("equivalence", "existence"):
+        return False
+    low, high = verdict.interval
+    return low > 0 if prediction.direction == "more" else high < 0
 
 
 def effect_statement(prediction: Prediction, verdict: Verdict) -> str:
@@ -314,70 +338,3 @@ def survivors(verdict: Verdict) -> str:
     parts = [f"not excluded is {listed(alive, 'and')}"] if alive else []
     parts += [f"a check failed: {listed(failed, 'and')}"] if failed else []
     return "; ".join(parts) or "a control failed"
-
-
-def level_of(prediction: Prediction) -> Level | None:
-    """Return the strongest word that a supported prediction of this kind may earn.
-
-    Steering never earns more than "controls", and no intervention earns a word without matched
-    placebos that it beat.
-    """
-    intervention = prediction.treatment.intervention
-    matched = [arm for arm in prediction.placebos if arm.intervention is not None]
-    if prediction.form == "skill":
-        return "decodable"
-    if isinstance(intervention, PatchFrom):
-        return "mediates"
-    if prediction.form not in ("rank", "localisation") or len(matched) < MATCHED_DIRECTIONS:
-        return None
-    if isinstance(intervention, AblateDirection):
-        return "contributes"
-    return "controls" if isinstance(intervention, Steer) else None
-
-
-def scope_of(
-    investigation: Investigation, prediction: Prediction, verdict: Verdict | None
-) -> tuple[str, ...]:
-    """Return what a finding is said of: the prompts, and what the reference model has to do with it."""
-    population = investigation.populations.get(prediction.population)
-    said_of = [f"on {population.scope}"] if population else []
-    if investigation.case.reference is None:
-        said_of.append(NO_REFERENCE)
-    elif (
-        verdict is not None and verdict.reference_scope is not None and verdict.status != "refuted"
-    ):
-        said_of.append(REFERENCE_WORDS[verdict.reference_scope])
-    elif prediction.reference_pair:
-        said_of.append("against the reference model: a difference of differences")
-    return tuple(said_of)
-
-
-def limits_of(prediction: Prediction, verdict: Verdict | None) -> tuple[str, ...]:
-    """Return what a reader should hold against a finding."""
-    if verdict is None:
-        return ("its share of the error rate is spent all the same",)
-    limits: list[str] = []
-    if verdict.unscored:
-        limits.append(f"{verdict.unscored} of {verdict.items} prompts could not be scored")
-    alive = [words(rival.name) for rival in verdict.rivals if not rival.excluded]
-    if alive and verdict.status == "effect shown, cause open":
-        limits.append(f"not excluded: {listed(alive, 'and')}")
-    standing = [rival.name for rival in verdict.rivals if rival.standing]
-    if prediction.form == "difference" and not standing:
-        limits.append("no standing rival applies to a contrast of this kind")
-    if isinstance(prediction.treatment.intervention, PatchFrom):
-        limits.append("patched in this direction only; the other is a registration of its own")
-    elif prediction.treatment.intervention is not None and level_of(prediction) is None:
-        limits.append(
-            f"fewer than {MATCHED_DIRECTIONS} matched directions were beaten: another direction may do the same"
-        )
-    if prediction.samples == 1 and verdict.interval and verdict.interval[0] == verdict.interval[1]:
-        limits.append("all templates agree exactly: no spread was seen, which is not certainty")
-    return tuple(limits)
-
-
-def judge_limits(investigation: Investigation, prediction: Prediction) -> tuple[str, ...]:
-    """Return what to hold against the judges of a judged measure."""
-    warning = warning_of(investigation.judges)
-    judged = isinstance(prediction.measure, JudgedMeasure)
-    return (warning,) if judged and warning else ()

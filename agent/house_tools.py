@@ -121,7 +121,8 @@ def register_predictions(
     effect you care about, and at least one rival: an arm that the rival says does the same as the
     treatment, or the range of the effect that it predicts. The harness adds standing rivals (a no-op
     edit of the same length, an off-topic context, other levels of the same factor), tries the arms
-    out on explore prompts, and refuses what has too little power, with the number needed.
+    out on explore prompts, and refuses what could not succeed: it names every fault, and one change
+    that would pass. Of the placebos of a `rank` it makes as many as you need (`draw_placebos`).
     Predictions registered in one call are decided together (Holm), which costs less.
     """
     if investigation.submission is not None:

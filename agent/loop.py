@@ -213,7 +213,10 @@ def with_drawn_prompts(investigation: Investigation, arguments: dict[str, Any]) 
             )
         seed = investigation.explore_seed("draw", *place_of_call(investigation))
         items = draw(population, "explore", (templates, each), seed)
-        return [item.model_dump(mode="json") for item in items]
+        return [
+            item.model_copy(update={"levels": population.levels_of(item)}).model_dump(mode="json")
+            for item in items
+        ]
 
     return {
         name: with_explore_levels(investigation, expand(value)) for name, value in arguments.items()

@@ -9,9 +9,9 @@ from agent.investigation import Investigation
 from agent.population import draw
 from agent.registration import build_arms
 from tools import statistics as stats
-from tools.measures import is_rate, unit
+from tools.measures import Measure, is_rate, unit
 from tools.prompt import Arm
-from tools.scoring import cluster_means, mean
+from tools.scoring import cluster_means, mean, neither_share
 
 ITEMS_PER_TEMPLATE = 6
 SHOWN = 30
@@ -50,7 +50,7 @@ def check_measure(investigation: Investigation) -> dict[str, Any]:
         found = {
             "experiment": number,
             "unit": unit(case.measure) if case.measure else None,
-            "rates": {name: rate(rows) for name, rows in table.items()},
+            "rates": {name: rate(rows) | sides(case.measure, rows) for name, rows in table.items()},
             "labelled": [labelled(row) for row in spread(table["subject"], SHOWN)],
         }
         if "agreement" in done.result:
@@ -72,6 +72,12 @@ def rate(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "items": len(rows),
         "unscored": len(rows) - scored,
     }
+
+
+def sides(measure: Measure | None, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return, for a measure with two sides, the share of answers that name neither; they score 0 too."""
+    share = neither_share(measure, rows) if measure else None
+    return {} if share is None else {"neither": share}
 
 
 def happens(investigation: Investigation, subject: dict[str, Any]) -> bool | None:

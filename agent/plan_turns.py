@@ -6,6 +6,7 @@ import re
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from agent.gates import WAY_OUT
 from agent.investigation import Answer, CallResult, Submission, ToolCall, Transcript, Turn
 
 Results = Sequence[CallResult]
@@ -131,17 +132,19 @@ def possible(wish: dict[str, Any], factor: float) -> bool:
 def refusals(error: str, asked: list[int]) -> tuple[list[int], list[int]]:
     """Return which of the asked predictions had too little power, and which were refused for anything else.
 
-    An error that names no prediction is about all of them.
+    An error that names no prediction is about all of them; the way out that a refusal tells is no fault.
     """
+    lines = error.splitlines()
     if len(asked) == 1:
-        return (asked, []) if error.startswith("power") else ([], asked)
+        lines = [f"prediction 1: {line}" for line in lines]
     weak: list[int] = []
     other: list[int] = []
-    for line in error.splitlines():
-        named = re.match(r"prediction (\d+): (power)?", line)
+    for line in lines:
+        named = re.match(rf"prediction (\d+): (power|{WAY_OUT})?", line)
         if named is None:
             return [], asked
-        (weak if named[2] else other).append(asked[int(named[1]) - 1])
+        if named[2] != WAY_OUT:
+            (weak if named[2] else other).append(asked[int(named[1]) - 1])
     if not weak and not other:
         return [], asked
     return [k for k in dict.fromkeys(weak) if k not in other], list(dict.fromkeys(other))

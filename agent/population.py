@@ -62,6 +62,19 @@ class Population(Record):
         found = self.pools["explore"].slots.get(slot)
         return tuple(found.levels) if found else ()
 
+    def levels_of(self, item: PromptItem) -> dict[str, str]:
+        """Return the level of every factor slot that an item shows, as it was drawn."""
+        values = {
+            name: {value: level for level, values in slot.levels.items() for value in values}
+            for name, slot in self.pools["explore"].slots.items()
+            if slot.levels and name in marks(item.template)
+        }
+        return {
+            name: levels[item.slots[name]]
+            for name, levels in values.items()
+            if item.slots.get(name) in levels
+        }
+
     def choose(self, pool: Pool, seed: int) -> ChooseFromPool:
         """Return the function that fills `choose_level` edits from this pool."""
         return ChooseFromPool(self.pools[pool], seed)

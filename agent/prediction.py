@@ -8,6 +8,7 @@ known and a changed prediction gets other prompts.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -69,6 +70,17 @@ class Dose(Record):
     arm: Arm
 
 
+class PlaceboDraw(Record):
+    """Asks the harness for the placebos of a `rank`: the treatment with other directions in place of its own."""
+
+    count: int | None = Field(default=None, ge=2, le=2000)
+    """Default: as many as your alpha needs."""
+    kind: Literal["covariance", "isotropic"] = "covariance"
+    """`covariance`: directions that vary as the activations on explore prompts do, the harder ones to beat."""
+    experiment: int | None = Field(default=None, ge=1)
+    """Instead: number of a `placebo_directions` call of yours, all of whose directions are taken."""
+
+
 class Prediction(Record):
     """What an investigator registers. The verdict is computed from it and the data, by code."""
 
@@ -76,8 +88,8 @@ class Prediction(Record):
     """Id of a proposed hypothesis, such as H1."""
     form: Form = "difference"
     """`difference` of two arms; `equivalence` within a margin; `rank` of the treatment among matched placebo arms
-    (1 / alpha of them, so a hundred or more); `trend` over doses; `localisation` of a site among placebo sites;
-    `skill` of a probe over its control; `existence` in a share of templates."""
+    (1 / alpha - 1 of them at least; `draw_placebos` has them made); `trend` over doses; `localisation` of a
+    site among placebo sites; `skill` of a probe over its control; `existence` in a share of templates."""
     question: Question = "condition"
     measure: Measure
     treatment: Arm
@@ -87,6 +99,9 @@ class Prediction(Record):
     """Also run treatment and control on the reference model and take the difference of differences."""
     placebos: tuple[Arm, ...] = ()
     """For `rank` and `localisation`: matched arms that the treatment has to beat."""
+    # Never stored: what is registered, hashed and tested are the arms that come of it.
+    draw_placebos: PlaceboDraw | None = Field(default=None, exclude=True)
+    """For `rank` of a treatment that steers or ablates a direction, in place of `placebos`."""
     doses: tuple[Dose, ...] = ()
     """For `trend`: arms with their doses, three or more."""
     direction: Literal["more", "less"] = "more"
@@ -105,25 +120,32 @@ class Prediction(Record):
 
     @model_validator(mode="after")
     def form_is_complete(self) -> Prediction:
-        """Check what each form needs."""
+        """Check what each form needs, and name all that is missing at once."""
+        faults = list(self.missing())
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def missing(self) -> Iterator[str]:
+        """Yield what the registered form lacks."""
         needs_control = self.form in ("difference", "equivalence", "localisation", "skill")
         if needs_control and self.control is None:
-            raise ValueError(f"form {self.form!r} needs a `control` arm")
-        if self.form in ("rank", "localisation") and len(self.placebos) < 2:
-            raise ValueError(f"form {self.form!r} needs `placebos`: matched arms to beat")
+            yield f"form {self.form!r} needs a `control` arm"
+        drawn = self.draw_placebos is not None
+        if drawn and (self.form != "rank" or self.placebos):
+            yield "`draw_placebos` is for form 'rank', in place of `placebos`"
+        if self.form in ("rank", "localisation") and len(self.placebos) < 2 and not drawn:
+            yield f"form {self.form!r} needs `placebos`: matched arms to beat"
         if self.form == "trend" and len({dose.dose for dose in self.doses}) < 3:
-            raise ValueError("form 'trend' needs at least three different doses")
+            yield "form 'trend' needs at least three different doses"
         if self.form == "existence" and not (is_binary(self.measure) and self.smallest_effect < 1):
-            raise ValueError("form 'existence' needs a measure of 0 and 1 and a share below 1")
+            yield "form 'existence' needs a measure of 0 and 1 and a share below 1"
         if is_rate(self.measure) and self.smallest_effect < SMALLEST_POINTS:
-            raise ValueError(
-                "the smallest effect of interest is at least 0.10 (ten points) for a rate"
-            )
+            yield "the smallest effect of interest is at least 0.10 (ten points) for a rate"
         if self.form not in ("equivalence", "existence") and not [
             r for r in self.rivals if not r.standing
         ]:
-            raise ValueError("name at least one rival explanation and what it predicts")
-        return self
+            yield "name at least one rival explanation and what it predicts"
 
     def digest(self) -> str:
         """Return the registration hash over every field."""

@@ -13,9 +13,8 @@ from agent.run_folder import RunFolder
 from tools.boundary import Catalogue
 from tools.experiment import Experiment, call_key
 from tools.judging import Asked, Label, agreement_in, asked_of, scored_by_labels
-from tools.measures import JudgedMeasure, LogprobDifference, Measure, resolve
-from tools.prompt import PromptItem
-from tools.scoring import logprob_score, scored, summarise
+from tools.measures import JudgedMeasure, LogprobDifference, Measure
+from tools.scoring import logprob_score, measure_of_row, scored, summarise
 
 MEASURE: TypeAdapter[Measure] = TypeAdapter(Measure)
 
@@ -131,8 +130,7 @@ def compare_item(row: dict[str, Any], item: dict[str, Any], arm: str) -> Iterato
 def recount_row(measure: Measure, row: dict[str, Any], arm: str) -> Iterator[str]:
     """Yield a fault where the scores of a row do not follow from its outputs."""
     # Only slots and template id are read; that the prompt is the one asked for is checked elsewhere.
-    item = PromptItem.model_construct(template_id=row["template_id"], slots=row["slots"])
-    resolved = resolve(measure, item)
+    resolved = measure_of_row(measure, row)
     if isinstance(resolved, LogprobDifference):
         score = logprob_score(resolved, row["logprobs"])
         told: dict[str, Any] = {"scores": [score], "mean": score}

@@ -1,12 +1,13 @@
 """Registering predictions: completed with the standing rivals, tried out on explore prompts, gated.
 
-A registration that could not succeed is refused with the number that would be needed. One that is
-accepted spends its share of alpha whatever comes of it.
+A registration that could not succeed is refused, with all that is wrong and one change that would pass
+(`agent/gates.py`). One that is accepted spends its share of alpha whatever comes of it.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,15 +15,15 @@ from scipy.stats import chi2
 
 from agent.case import Case
 from agent.contrasts import check_prompts, contrast_faults
-from agent.forms import effects, largest_effect
+from agent.forms import effects
+from agent.gates import POWERED, Gate, Pilot, Room, smallest_p_fault
 from agent.investigation import Investigation
 from agent.judge import check_readers
-from agent.population import Pool, Population, draw, fingerprint, marks
+from agent.placebos import with_placebos
+from agent.population import GENERAL_CLAIM, Pool, Population, draw, fingerprint, marks
 from agent.prediction import Prediction, Registration, Rival
 from agent.rivals import standing_rivals
 from tools import statistics as stats
-from tools.measures import is_rate, unit
-from tools.power import clusters_needed, power_sign_flip, power_tost
 from tools.prompt import Arm, ChooseLevel, FormatNumbers, PromptItem, SetSlot, SwapSlots
 from tools.registry import ToolError, unknown
 from tools.scoring import ArmPrompts, cluster_means, mean, transformed
@@ -34,11 +35,8 @@ KEPT_FOR_SCEPTIC = 2
 PILOT_ITEMS = 10
 LOOKED_AT = 2
 """Prompts of every explore template on which arms are compared before anything is run."""
-POWER = 0.80
-SMALLEST_SD = {"points": 0.05, "nats": 0.25, "words": 0.5}
-"""A pilot that happens to show no variation does not mean that there is none."""
-FLOOR_IN_SD = 0.2
-"""The floor of the smallest effect of interest for a measure that is no rate, in between-cluster sd."""
+MOST_PER_CLUSTER = 64
+"""So many prompts a template are looked for when a way out of a refusal is computed."""
 
 
 def register(investigation: Investigation, predictions: list[Prediction]) -> list[Registration]:
@@ -94,7 +92,14 @@ def prepare(
 ) -> Registration:
     """Complete one prediction, run its pilot, check its power; `identity` is its id and its batch's."""
     identifier, batch = identity
-    population = check_references(investigation, prediction)
+    limits = investigation.case.limits
+    alpha = alpha_share(investigation.alpha, limits.registrations)
+    population, unusable = check_references(investigation, prediction)
+    if unusable:
+        unlikely = smallest_p_fault(prediction, None, alpha)
+        raise ToolError(*unusable, *([unlikely] if unlikely else []))
+    if prediction.draw_placebos is not None:
+        prediction = with_placebos(investigation, prediction, alpha)
     rivals = (
         *(rival for rival in prediction.rivals if not rival.standing),
         *earlier_rivals(prediction, before),
@@ -102,15 +107,21 @@ def prepare(
     prediction = prediction.model_copy(
         update={"rivals": (*rivals, *standing_rivals(prediction, population))}
     )
-    check_fresh(investigation, prediction, before)
-    alpha = alpha_share(investigation.alpha, investigation.case.limits.registrations)
-    sd, power = None, None
-    if prediction.form in ("difference", "equivalence", "trend", "skill"):
-        sd = pilot_sd(investigation, prediction, population)
-        power = check_power(prediction, sd, alpha, population)
-    else:
-        check_smallest_p(prediction, sd, alpha, population)
-        pilot_sd(investigation, prediction, population)
+    check_arms(investigation, prediction, population)
+    fresh = FreshPrompts(investigation, population, before)
+    faults = list(fresh.faults(prediction))
+    pilot: Pilot | None = None
+    # A form that has no power to tell is not run before everything else is right.
+    if prediction.form in POWERED or not faults:
+        pilot = run_pilot(investigation, prediction, population)
+    available = len(population.usable("confirm", edited_slots(prediction)))
+    gate = Gate(prediction, alpha, pilot if prediction.form in POWERED else None)
+    if prediction.form == "existence":
+        gate = gate.changed(clusters=min(prediction.clusters, available))
+    faults += gate.faults(available)
+    if faults:
+        raise ToolError(*faults, gate.way_out(fresh.room(prediction)))
+    sd, power = gate.sd(), gate.power()
     return Registration(
         id=identifier,
         batch=batch,
@@ -155,34 +166,61 @@ def tested(prediction: Prediction) -> dict[str, Any]:
     return content
 
 
-def check_fresh(
-    investigation: Investigation, prediction: Prediction, before: Sequence[Registration]
-) -> None:
-    """Raise `ToolError` unless enough templates have unseen prompts left, after all that is registered."""
-    used = investigation.burned()
+class FreshPrompts:
+    """The unseen prompts that are left, after all that is registered."""
 
-    def take(wanted: Prediction) -> set[str]:
-        population = investigation.populations[wanted.population]
-        size, slots = (wanted.clusters, wanted.per_cluster), edited_slots(wanted)
-        seed = investigation.seed_for(wanted.digest(), 0)
-        items = draw(population, "confirm", size, seed, burned=used, slots=slots)
-        used.update(fingerprint(item.prompt.text()) for item in items)
-        return {item.template_id for item in items}
+    def __init__(
+        self, investigation: Investigation, population: Population, before: Sequence[Registration]
+    ) -> None:
+        self.investigation, self.population = investigation, population
+        self.used = investigation.burned()
+        for each in before:
+            if each.id not in investigation.draws:
+                taken = self.take(each.prediction, each.prediction.per_cluster)
+                self.used.update(fingerprint(item.prompt.text()) for item in taken)
 
-    for each in before:
-        if each.id not in investigation.draws:
-            take(each.prediction)
-    found = len(take(prediction))
-    needed = prediction.clusters if prediction.form != "existence" else 2
-    if found < needed:
-        raise ToolError(
-            f"{found} unseen templates have prompts left that no test has used, {needed} are needed: ask for "
-            "fewer prompts per template next time, or give the case more slot values"
-        )
+    def take(self, wanted: Prediction, per_cluster: int) -> list[PromptItem]:
+        """Draw what a prediction would be confirmed on."""
+        population = self.investigation.populations[wanted.population]
+        seed = self.investigation.seed_for(wanted.digest(), 0)
+        size, slots = (wanted.clusters, per_cluster), edited_slots(wanted)
+        return draw(population, "confirm", size, seed, burned=self.used, slots=slots)
+
+    def faults(self, prediction: Prediction) -> Iterator[str]:
+        """Yield a fault unless enough templates are there and have unseen prompts left."""
+        slots = edited_slots(prediction)
+        available = len(self.population.usable("confirm", slots))
+        if prediction.form != "existence" and prediction.clusters > available:
+            showing = f" that show {', '.join(slots)}" if slots else ""
+            yield (
+                f"{prediction.clusters} clusters asked, the population has {available} unseen templates"
+                f"{showing}; ask for at most {available}"
+            )
+            return
+        needed = prediction.clusters if prediction.form != "existence" else 2
+        found = len({item.template_id for item in self.take(prediction, prediction.per_cluster)})
+        if found < needed:
+            yield (
+                f"{found} unseen templates have prompts left that no test has used, {needed} are needed: ask for "
+                "fewer prompts per template next time, or give the case more slot values"
+            )
+
+    def room(self, prediction: Prediction) -> Room:
+        """Return how many templates have unseen prompts left, and how many each of them has at least."""
+        every = len(self.population.usable("confirm", edited_slots(prediction)))
+        wide = prediction.model_copy(update={"clusters": every})
+        most = max(MOST_PER_CLUSTER, prediction.per_cluster)
+        left = Counter(item.template_id for item in self.take(wide, most))
+        return Room(templates=len(left), per_template=min(left.values(), default=0))
 
 
-def check_references(investigation: Investigation, prediction: Prediction) -> Population:
-    """Check that what a prediction names exists; return its population."""
+def check_references(
+    investigation: Investigation, prediction: Prediction
+) -> tuple[Population, list[str]]:
+    """Return a prediction's population and what is wrong before anything is drawn or run.
+
+    Raises `ToolError` when there is no such population.
+    """
     faults: list[str] = []
     if prediction.hypothesis not in investigation.hypotheses:
         known = list(investigation.hypotheses) or ["none yet: call propose_hypothesis"]
@@ -199,25 +237,15 @@ def check_references(investigation: Investigation, prediction: Prediction) -> Po
     ):
         faults.append("this case has no reference model: compare prompts, or give --reference")
     if prediction.form != "existence":
-        slots = edited_slots(prediction)
-        available = len(population.usable("confirm", slots))
         shown = {name for template in population.templates.values() for name in marks(template)}
-        hidden = [slot for slot in slots if slot not in shown]
+        hidden = [slot for slot in edited_slots(prediction) if slot not in shown]
         if hidden:
             faults.append(
                 f"no template shows the slot {' or '.join(map(repr, hidden))} that an edit names; "
                 f"edit {', '.join(sorted(shown))}"
             )
-        elif prediction.clusters > available:
-            showing = f" that show {', '.join(slots)}" if slots else ""
-            faults.append(
-                f"{prediction.clusters} clusters asked, the population has {available} unseen templates"
-                f"{showing}; ask for at most {available}"
-            )
     faults += contrast_faults(prediction)
-    if faults:
-        raise ToolError(*faults)
-    return population
+    return population, faults
 
 
 def edited_slots(prediction: Prediction) -> tuple[str, ...]:
@@ -266,19 +294,30 @@ def scoring_arguments(
     }
 
 
-def pilot_sd(investigation: Investigation, prediction: Prediction, population: Population) -> float:
+def check_arms(
+    investigation: Investigation, prediction: Prediction, population: Population
+) -> None:
+    """Look at the arms on explore prompts, without running them; raise `ToolError` for what is wrong there."""
+    seed = investigation.explore_seed("pilot", prediction.digest())
+    slots = edited_slots(prediction)
+    size = (len(population.usable("explore", slots)), LOOKED_AT)
+    look = draw(population, "explore", size, seed, slots=slots)
+    if look:
+        check_prompts(prediction, build_arms(prediction.arms(), look, population, "explore", seed))
+
+
+def run_pilot(
+    investigation: Investigation, prediction: Prediction, population: Population
+) -> Pilot:
     """Run the arms on a few explore prompts; return the upper 80 % limit of the sd between clusters.
 
-    It also shows every fault of the arms (a slot that is not there, a level that does not exist)
-    before a confirmation prompt is spent.
+    What cannot be run or scored shows here, before a confirmation prompt is spent.
     """
     seed = investigation.explore_seed("pilot", prediction.digest())
     slots = edited_slots(prediction)
     usable = len(population.usable("explore", slots))
-    look = draw(population, "explore", (usable, LOOKED_AT), seed, slots=slots)
-    if look:
-        check_prompts(prediction, build_arms(prediction.arms(), look, population, "explore", seed))
-    clusters = min(prediction.clusters, usable)
+    # Of a spread, a few templates say next to nothing, whatever number was asked for.
+    clusters = min(max(prediction.clusters, GENERAL_CLAIM), usable)
     items = draw(
         population,
         "explore",
@@ -299,7 +338,6 @@ def pilot_sd(investigation: Investigation, prediction: Prediction, population: P
     check_readers(done.result.get("agreement"))
     table = investigation.folder.get_json(done.result["raw"])["arms"]
     means = {name: cluster_means(rows) for name, rows in table.items()}
-    smallest = SMALLEST_SD[unit(prediction.measure)]
     values = pilot_values(prediction, means)
     if len(values) < 2:
         raise ToolError(
@@ -308,7 +346,7 @@ def pilot_sd(investigation: Investigation, prediction: Prediction, population: P
     centre = mean(values) or 0.0
     sd = math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
     upper = sd * math.sqrt((len(values) - 1) / float(chi2.ppf(0.2, len(values) - 1)))
-    return max(upper * item_share(prediction), smallest)
+    return Pilot(upper=upper, items=min(PILOT_ITEMS, prediction.per_cluster))
 
 
 def pilot_values(prediction: Prediction, means: dict[str, dict[str, float]]) -> list[float]:
@@ -322,71 +360,3 @@ def pilot_values(prediction: Prediction, means: dict[str, dict[str, float]]) -> 
             width * stats.trend_slope(doses, [arm[cluster] for arm in arms]) for cluster in shared
         ]
     return list(effects(prediction, means).values())
-
-
-def item_share(prediction: Prediction) -> float:
-    """Return how much smaller the sd is with the registered items per cluster than in the pilot.
-
-    Half of the variance is taken to lie between templates, which more items do not reduce.
-    """
-    pilot = min(PILOT_ITEMS, prediction.per_cluster)
-    return math.sqrt(0.5 + 0.5 * pilot / prediction.per_cluster)
-
-
-def check_power(prediction: Prediction, sd: float, alpha: float, population: Population) -> float:
-    """Return the power at the smallest effect of interest; raise `ToolError` with the number needed."""
-    size = prediction.smallest_effect
-    if (
-        not is_rate(prediction.measure)
-        and prediction.form != "equivalence"
-        and size < FLOOR_IN_SD * sd
-    ):
-        raise ToolError(
-            f"the smallest effect of interest must be at least {FLOOR_IN_SD} sd, here {FLOOR_IN_SD * sd:.3g}"
-        )
-    check_smallest_p(prediction, sd, alpha, population)
-    if prediction.form == "equivalence":
-        power = power_tost(size, sd, prediction.clusters, alpha)
-        if power < POWER:
-            raise ToolError(
-                f"power {power:.2f} to show equivalence within {size:g} (sd {sd:.3g}, {prediction.clusters} clusters): "
-                "widen the margin, or take more items per cluster"
-            )
-        return power
-    power = power_sign_flip(size, sd, prediction.clusters, alpha, "greater")
-    if power < POWER:
-        needed = clusters_needed(size, sd, alpha, POWER, maximum=400, alternative="greater")
-        raise ToolError(
-            f"power {power:.2f} at the smallest effect of interest {size:g} (sd {sd:.3g}, {prediction.clusters} "
-            f"clusters, alpha {alpha:.4g}); 0.80 needs {needed or 'more than 400'} clusters (there are "
-            f"{len(population.usable('confirm', edited_slots(prediction)))}), more items per cluster, "
-            "more samples, or a larger smallest effect"
-        )
-    return power
-
-
-def check_smallest_p(
-    prediction: Prediction, sd: float | None, alpha: float, population: Population
-) -> None:
-    """Raise `ToolError` when the smallest p that the form can reach exceeds alpha."""
-    if prediction.form in ("rank", "localisation"):
-        smallest, hint = 1 / (len(prediction.placebos) + 1), f"{math.ceil(1 / alpha) - 1} placebos"
-    elif prediction.form == "existence":
-        clusters = min(prediction.clusters, len(population.usable("confirm")))
-        smallest = stats.existence_p(clusters, clusters, prediction.smallest_effect)
-        hint = "more clusters or a smaller share"
-    elif prediction.form == "equivalence":
-        if sd is not None and sd > SMALLEST_SD[unit(prediction.measure)]:
-            return
-        # The pilot showed next to no spread, so perhaps the confirmation will show none at all.
-        bound, margin = largest_effect(prediction), prediction.smallest_effect
-        smallest = stats.tost_p([0.0] * prediction.clusters, margin, bound=bound)
-        enough = math.ceil(math.log(alpha) / math.log(1 - margin / bound)) if bound else 0
-        hint = f"{enough} clusters, or a wider margin" if bound else "a measure with bounds"
-    else:
-        smallest = stats.sign_flip_smallest_p(prediction.clusters, "greater")
-        hint = f"{math.ceil(math.log2(1 / alpha))} clusters"
-    if smallest > alpha:
-        raise ToolError(
-            f"the smallest p this could reach is {smallest:.4g}, above its alpha {alpha:.4g}; it needs {hint}"
-        )

@@ -19,11 +19,12 @@ from pydantic import TypeAdapter
 
 from agent import plots
 from agent.citations import as_json_text
-from agent.finding import LEVEL_WORDS, Finding
+from agent.finding import Finding
 from agent.opening import read_run
 from agent.prediction import Prediction
 from agent.report import Evidence, Report, build_report
 from agent.safe_text import markdown_block, markdown_text, one_line, safe_text, split_ticks
+from agent.scope import LEVEL_WORDS
 from agent.wording import describe_measure, number, p_value, with_unit
 from tools.measures import Measure
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from agent.answer import AnswerPart, answer_part
@@ -17,10 +17,11 @@ from agent.finding import Finding, findings
 from agent.investigation import ExperimentEntry, Investigation, Spent
 from agent.judge import warning_of
 from agent.opening import opened_event
-from agent.prediction import FAMILIES, Hypothesis
+from agent.prediction import FAMILIES, Hypothesis, Registration
 from agent.safe_text import one_line
+from agent.scope import reference_words
 from agent.set_reading import SetPart, set_part
-from agent.wording import describe_arm
+from agent.wording import describe_arm, with_unit
 from tools.judging import JudgeAgreement
 from tools.prompt import Arm
 from tools.registry import Record
@@ -65,7 +66,9 @@ class Evidence(Record):
     finding: str
     experiment: int
     raw: str | None
-    """Blob with every prompt, output and score."""
+    """Blob of the raw table, with every prompt, output and score; the record names it."""
+    record: str = ""
+    """Blob of the experiment's record, the one that the list of experiments shows."""
     error: str | None
     arms: tuple[ArmEvidence, ...]
     left_out: int
@@ -95,6 +98,8 @@ class Tests(Record):
     abandoned: int
     earlier: str
     """What has to be known of earlier runs of the case on this subject; empty when there were none."""
+    batches: tuple[str, ...] = ()
+    """A line for every call that registered predictions: which were decided together, and their smallest effects."""
 
 
 class Report(Record):
@@ -110,6 +115,8 @@ class Report(Record):
     name: str
     question: str
     has_reference: bool
+    reference: str | None = None
+    """What the reference model is to the subject, in generic words."""
     investigator: str
     ended: str | None
     answer: AnswerPart
@@ -158,6 +165,7 @@ def build_report(investigation: Investigation) -> Report:
         name=investigation.case.name,
         question=investigation.case.behaviour,
         has_reference=investigation.case.reference is not None,
+        reference=reference_words(investigation.case),
         investigator=investigation.investigator,
         ended=investigation.ended,
         answer=answer_part(investigation, found),
@@ -177,12 +185,41 @@ def build_report(investigation: Investigation) -> Report:
             confirmed=len(investigation.verdicts),
             abandoned=len(investigation.registrations) - len(investigation.verdicts),
             earlier=investigation.earlier.words(investigation.case.limits),
+            batches=tuple(batches(investigation)),
         ),
         experiments=tuple(investigation.experiments),
         spent=spent(investigation),
         versions=versions_of(investigation, opened),
         seed=investigation.seed,
     )
+
+
+def batches(investigation: Investigation) -> Iterator[str]:
+    """Yield a line for each batch: what was decided together, and why its smallest effects are what they are."""
+    found: dict[str, list[Registration]] = {}
+    for registration in investigation.registrations.values():
+        found.setdefault(registration.batch, []).append(registration)
+    for batch in found.values():
+        ids = ", ".join(each.id for each in batch)
+        line = f"{ids}: registered {'in one call' if len(batch) > 1 else 'alone'}"
+        if all(each.id in investigation.verdicts for each in batch):
+            line += " and decided together (Holm)" if len(batch) > 1 else " and decided alone"
+        else:
+            line += ", never decided"
+        sizes = [with_unit(e.prediction.smallest_effect, e.prediction.measure) for e in batch]
+        if len(set(sizes)) > 1:
+            each_size = [f"{each.id} {size}" for each, size in zip(batch, sizes, strict=True)]
+            spreads = [
+                f"{each.id} {with_unit(each.pilot_sd, each.prediction.measure)}"
+                for each in batch
+                if each.pilot_sd is not None
+            ]
+            line += (
+                f"; smallest effects {', '.join(each_size)}: the investigator named each for its own contrast before "
+                "the data, and none was taken that could not be seen with 80 % power"
+            )
+            line += f" at the spread of its pilot (sd {', '.join(spreads)})" if spreads else ""
+        yield f"{line}."
 
 
 def untested_families(hypotheses: Sequence[Hypothesis], tested: set[str]) -> tuple[str, ...]:
@@ -267,6 +304,7 @@ def evidence_of(investigation: Investigation, finding: Finding) -> Evidence:
         finding=finding.id,
         experiment=finding.experiment,
         raw=raw,
+        record=investigation.experiments[finding.experiment - 1].blob,
         error=stored.error,
         arms=tuple(
             arm_evidence(name, titles.get(name, name), arms[name], table[name]) for name in wanted

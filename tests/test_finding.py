@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from agent.finding import findings, level_of, statement_of
+from agent.finding import findings, statement_of
 from agent.prediction import Prediction
+from agent.scope import level_of
 from agent.verdict import Verdict
 from agent.wording import (
     contrast,
@@ -191,6 +192,19 @@ def test_what_was_not_supported_is_worded_as_a_prediction(status: str) -> None:
     statement = statement_of(registered(), verdict(status=status, estimate=0.01))
     assert statement.startswith("Predicted that setting")
     assert "by at least 30 points. Seen was +1.0 points" in statement
+
+
+def test_a_real_effect_below_the_smallest_of_interest_is_not_worded_as_none() -> None:
+    some = verdict(status="refuted", estimate=0.12, interval=(0.07, 0.17))
+    assert statement_of(registered(), some).endswith(
+        ": smaller than asked: an effect in the predicted direction, but less than 30 points."
+    )
+    below = verdict(status="refuted", estimate=-0.12, interval=(-0.17, -0.07))
+    assert "smaller than asked" in statement_of(registered(direction="less"), below)
+    for other in (below, verdict(status="refuted", estimate=0.02, interval=(-0.03, 0.07))):
+        assert statement_of(registered(), other).endswith("): refuted.")
+    equivalent = registered(form="equivalence", smallest_effect=0.1, rivals=())
+    assert "smaller than asked" not in statement_of(equivalent, some)
 
 
 @pytest.mark.parametrize(

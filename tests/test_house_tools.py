@@ -42,6 +42,11 @@ def test_from_registration_to_verdict(tmp_path: Path) -> None:
     assert told["id"] == "P1" and "an off-topic context" in told["rivals"]
     confirmed = use(investigation, "confirm", registrations=["P1"])
     assert confirmed.verdicts["P1"]["status"] == investigation.verdicts["P1"].status == "supported"
+    # A rival's arm is called by its name, behind the key by which it is stored and cited.
+    stored, arms = investigation.verdicts["P1"].arms, confirmed.verdicts["P1"]["arms"]
+    assert arms["rival_0 (dates do the same)"] == stored["rival_0"]
+    assert arms["treatment"] == stored["treatment"] and len(arms) == len(stored)
+    assert all("(" in name for name in arms if name.startswith("rival_"))
 
 
 def test_no_argument_sets_a_status_an_alpha_or_a_seed() -> None:

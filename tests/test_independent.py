@@ -14,8 +14,8 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import independent as sets
 from agent import cast, session
+from agent import independent as sets
 from agent.aggregator import AggregatorInvestigator
 from agent.budget import Budget
 from agent.case import Case

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import UndefinedError
 
 from agent.budget import Budget
 from agent.finding import findings
@@ -21,7 +22,9 @@ from agent.language_model import (
     conversation,
     cut_to_size,
     ledger,
+    prompt_templates,
     shown,
+    written,
 )
 from agent.llm.conversation import (
     AssistantTurn,
@@ -340,3 +343,12 @@ def test_killed_at_any_record_it_asks_the_same_and_comes_to_the_same(tmp_path: P
             assert asked.setdefault(said, request) == request, kept
         shutil.rmtree(path)
     assert len(asked) == len(replies) and whole.ended == "submitted"
+
+
+def test_the_templates_of_prompts_are_read_once_and_a_missing_name_is_a_fault() -> None:
+    first = written("investigator.j2", has_reference=True)
+    assert prompt_templates() is prompt_templates()
+    assert "beside a reference model" in first
+    assert "beside a reference model" not in written("investigator.j2", has_reference=False)
+    with pytest.raises(UndefinedError):
+        written("investigator.j2")

@@ -23,13 +23,13 @@ from tests.planted_models import (
 )
 from tools.blobs import BlobStore
 from tools.experiment import Context
-from tools.logit_lens import LensResult, Plan, begin, chosen_layers, logit_lens
+from tools.logit_lens import LensResult, Plan, begin, chosen_layers, logit_lens, ranked
 from tools.prompt import Prompt, user_prompt
 from tools.registry import ToolError
 from tools.subject import SubjectModel
 from tools.synthetic import SyntheticSubject
-from tools.vocabulary import candidate_words, single_token_words
-from tools.word_shifts import group_shifts, relative
+from tools.vocabulary import Words, candidate_words, single_token_words
+from tools.word_shifts import Shifts, consistent_shifts, group_shifts, relative
 
 NOUNS = tuple(WORDS[: WORDS.index("what")])
 
@@ -140,6 +140,50 @@ def test_a_carried_word_ranks_first_among_candidates(
     assert [ranks[1] for ranks in first.by_position.values()] == [1, 1, 1]
     assert first.p <= 0.01
     assert len(result.candidates) == 5 and result.above + result.inside == len(NOUNS)
+
+
+def test_the_summary_says_what_its_tables_say(carrying: SubjectModel, context: Context) -> None:
+    found = run(carrying, context, candidates=NOUNS)
+    first = found.raised[0].word
+    assert first == found.candidates[0].word == "violin" and found.candidates[0].above
+    assert f"{found.above} of {len(NOUNS)} words are above the null band" in found.summary
+    assert "raised beyond the others: violin" in found.summary
+    assert found.summary.endswith("the first candidate, violin, is above the band")
+    # Four templates are too few: the candidates are ranked all the same, and no rank means anything.
+    few = run(carrying, context, items=QUESTIONS[:4], candidates=NOUNS)
+    assert few.above == 0 and few.candidates and not any(each.above for each in few.candidates)
+    assert few.summary == (
+        f"0 of {len(NOUNS)} words are above the null band; none is raised or lowered beyond the others; "
+        f"the first candidate, {few.candidates[0].word}, is inside the band"
+    )
+
+
+def test_a_candidate_that_hardly_moves_is_not_said_to_be_sure() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.zeros(1, 40, 12)
+    values[0, :, 0] = 0.015
+    values[0, :, 1] = torch.randn(40, generator=generator) + 0.2
+    shifts = consistent_shifts(values, seed=0)
+    assert float(shifts.p[0, 0]) <= 0.05 and not shifts.nothing
+    words = Words(tuple(NOUNS[:12]), torch.arange(12)[:, None])
+    by_word = {each.word: each for each in ranked(shifts, words, [(0, -1)], 12)}
+    assert not by_word[NOUNS[0]].above and by_word[NOUNS[0]].p == 1.0
+    assert shifts.clearest(12).above == sum(each.above for each in by_word.values())
+
+
+def test_a_word_that_falls_less_than_the_others_is_not_raised() -> None:
+    shift = torch.tensor([[-0.1] * 20 + [-0.04, 0.3]])
+    middle, spread = -0.1, 0.01
+    shifts = Shifts(
+        shift=shift,
+        score=shift,
+        p=torch.full_like(shift, 0.002),
+        outlier=(shift - middle) / spread,
+        band=0.01,
+    )
+    found = shifts.clearest(8)
+    assert (found.raised, found.lowered, found.standing_out) == ([(21, 0)], [], 1)
+    assert (found.above, found.inside) == (22, 0)
 
 
 def test_only_the_layers_asked_for_are_read(carrying: SubjectModel, context: Context) -> None:

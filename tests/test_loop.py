@@ -14,6 +14,7 @@ from agent.budget import Budget
 from agent.case import Case, CaseError
 from agent.finding import findings
 from agent.investigation import Investigation, ToolCall, Transcript, Turn
+from agent.language_model import written
 from agent.loop import MOST_DRAWN, MOST_FAILED_TURNS, run
 from agent.opening import open_run
 from agent.scripted import ScriptedInvestigator
@@ -83,6 +84,18 @@ def test_a_draw_in_a_list_stands_for_its_prompts(tmp_path: Path) -> None:
         result = investigation.exchanges[0].results[0].result
         assert result is not None, errors(investigation)
         assert result["prompts_asked"] == 6 + (number == 2)
+
+
+def test_drawn_prompts_bring_the_levels_that_rates_are_told_by(tmp_path: Path) -> None:
+    arguments = {"items": {"draw": {"templates": 12, "per_template": 12}}, "samples": 1}
+    measure = case_of().model_dump(mode="json")["measure"]
+    asked = said(("sample_responses", arguments | {"measure": measure}))
+    result = drive(tmp_path / "run", [asked, END]).exchanges[0].results[0].result
+    assert result is not None
+    assert [each["group"] for each in result["by_level"]["context"]][0] == "version"
+    assert {each["group"] for each in result["by_level"]["context"]} == {"plain", "version", "date"}
+    assert sum(each["prompts"] for each in result["by_level"]["context"]) == 144
+    assert "claim" not in result["by_level"]
 
 
 def test_arguments_that_are_no_json_are_answered_not_executed(tmp_path: Path) -> None:
@@ -175,6 +188,11 @@ def test_the_briefing_holds_no_unseen_prompt_no_secret_and_no_place(tmp_path: Pa
             assert value not in told
     assert investigation.run_secret not in told
     assert "/secret/place" not in told and "a hidden word" not in told
+    # Four registrations at 0.05 in all: what a rank needs is said before anybody makes placebos.
+    said_first = written("briefing.j2", **briefing(investigation))
+    assert "each has alpha 0.0125, with which a `rank` or `localisation` needs 79 placebos" in (
+        said_first
+    )
 
 
 def test_the_same_call_at_another_turn_is_another_draw(tmp_path: Path) -> None:

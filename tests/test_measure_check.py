@@ -52,6 +52,15 @@ def test_what_does_not_happen_ends_the_run_after_one_experiment(tmp_path: Path) 
     assert len(investigation.experiments) == 1
 
 
+def test_answers_that_take_no_side_are_told(tmp_path: Path) -> None:
+    found = check_measure(opened(tmp_path / "run", {"logit": 0.0, "otherwise": ["Who knows?"]}))
+    subject = found["rates"]["subject"]
+    assert 0.3 < subject["neither"] < 0.7
+    assert subject["neither"] + subject["mean"] == pytest.approx(1.0, abs=1e-9)
+    sided = check_measure(opened(tmp_path / "other", {"logit": 0.0}))
+    assert sided["rates"]["subject"]["neither"] == 0.0
+
+
 def test_rates_come_with_interval_and_labelled_outputs(tmp_path: Path) -> None:
     found = check_measure(opened(tmp_path / "run", {"logit": 0.0}))
     assert found["happens"] is True and set(found["rates"]) == {"subject", "reference"}

@@ -15,6 +15,7 @@ from tools.measures import (
     first_mention,
     is_binary,
     logsumexp,
+    names_neither,
     resolve,
     score_output,
     unit,
@@ -127,6 +128,17 @@ def test_the_first_named_answer_counts_and_naming_none_is_zero():
     assert score_output(measure, "They are equal.") == 0.0
     assert score_output(AnswerMatch(values=("yes",)), "Well, yes") == 1.0
     assert score_output(AnswerMatch(values=("no", "9.8"), against=("9.11",)), "9.11 no 9.8") == 0.0
+
+
+def test_taking_no_side_is_told_apart_from_taking_the_other():
+    two = AnswerMatch(values=("9.11",), against=("9.8",))
+    assert [names_neither(two, text) for text in ("9.11", "9.8", "9.8 or 9.11", "both", "9.1")] == [
+        False, False, False, True, True,
+    ]  # fmt: skip
+    assert score_output(two, "both") == score_output(two, "9.8") == 0.0
+    assert names_neither(two, " ") is None
+    assert names_neither(AnswerMatch(values=("9.11",)), "both") is None
+    assert names_neither(WordCount(), "both") is None
 
 
 def test_the_longer_of_two_answers_that_begin_together_was_named():

@@ -39,7 +39,10 @@ OTHERS: dict[str, Any] = {
 
 
 def test_the_hash_covers_every_field() -> None:
-    assert set(OTHERS) == set(Prediction.model_fields)
+    # Placebos that the harness draws are registered as the arms that come of it.
+    assert {*OTHERS, "draw_placebos"} == set(Prediction.model_fields)
+    drawn = {"form": "rank", "control": None, "draw_placebos": {"count": 99}}
+    assert "draw_placebos" not in made(**drawn).model_dump()
     digests = {made().digest(), *(made(**{name: value}).digest() for name, value in OTHERS.items())}
     assert len(digests) == len(OTHERS) + 1
     assert made().digest() == made().digest()
@@ -50,6 +53,8 @@ def test_the_hash_covers_every_field() -> None:
     [
         ({"control": None}, "needs a `control`"),
         ({"form": "rank"}, "needs `placebos`"),
+        ({"draw_placebos": {}}, "is for form 'rank'"),
+        ({"form": "rank", "placebos": [ARM] * 2, "draw_placebos": {}}, "in place of `placebos`"),
         ({"form": "trend", "doses": DOSES[:2]}, "at least three different doses"),
         ({"form": "trend", "doses": [DOSES[0]] * 3}, "at least three different doses"),
         ({"form": "existence", "smallest_effect": 1.0}, "share below 1"),

@@ -11,7 +11,16 @@ import pytest
 
 from tools.blobs import BlobStore
 from tools.experiment import Context
-from tools.prompt import Arm, InsertText, PatchFrom, PromptItem, SetSlot, Template, fill
+from tools.prompt import (
+    Arm,
+    InsertText,
+    PatchFrom,
+    PromptItem,
+    SetSlot,
+    Template,
+    fill,
+    user_prompt,
+)
 from tools.prompt_variation import Effect, VariationResult, vary_prompts
 from tools.registry import ToolError
 from tools.scoring import transformed
@@ -186,6 +195,67 @@ def test_a_factorial_finds_what_two_factors_do_only_together(context: Context) -
     assert first.interval is not None and first.interval[0] > 0.8
     assert all(abs(each.interaction) < 0.1 for each in others) and len(others) == 3
     assert run(context, planted, samples=1).interactions == ()
+
+
+SOFTER = {
+    "name": "tone",
+    "levels": [
+        {"name": "as it is"},
+        {"name": "kindly", "edits": [{"kind": "replace_text", "old": "honestly", "new": "kindly"}]},
+    ],
+}
+
+
+def half_polite() -> list[PromptItem]:
+    """Return items of which every second one, in every template, says "honestly"."""
+    found: list[PromptItem] = []
+    for number, item in enumerate(items(4)):
+        text = item.prompt.messages[0].content + (" honestly" if number % 2 else " now")
+        found.append(item.model_copy(update={"prompt": user_prompt(text)}))
+    return found
+
+
+def test_prompts_that_an_edit_cannot_touch_dilute_no_effect(context: Context) -> None:
+    kind = {"logit": 3.0, "phrase": "kindly", "model": "both"}
+    planted = subject(behaviours=[{"shown": ["yes"], "otherwise": ["no"], "effects": [kind]}])
+    result = run(context, planted, items=half_polite(), factors=[SOFTER])
+    effect = effect_of(result, "kindly")
+    # With the untouched half counted in, half of this would be seen.
+    assert effect.effect == pytest.approx(logistic(3.0) - 0.5, abs=0.06)
+    assert effect.rate == pytest.approx(logistic(3.0), abs=0.06)
+    assert (effect.left_out, effect.templates) == (24, 12)
+    unwanted = {"kind": "replace_text", "old": "zebra", "new": "x"}
+    levels = [{"name": "a"}, {"name": "b", "edits": [unwanted]}]
+    none = effect_of(
+        run(context, planted, items=half_polite(), factors=[{"name": "f", "levels": levels}]), "b"
+    )
+    assert (none.effect, none.rate, none.left_out, none.templates) == (None, None, 48, 0)
+
+
+def test_an_interaction_is_read_where_both_edits_act(context: Context) -> None:
+    together = {"logit": 6.0, "regex": "(?s)urgent.*kindly"}
+    behaviour = {"shown": ["yes"], "otherwise": ["no"], "logit": -3.0, "effects": [together]}
+    planted = subject(behaviours=[behaviour])
+    result = run(
+        context, planted, items=half_polite(), factors=[URGENT, SOFTER], design="factorial"
+    )
+    assert result.interactions[0].levels == ("urgency = urgent", "tone = kindly")
+    assert result.interactions[0].interaction == pytest.approx(
+        logistic(3.0) - logistic(-3.0), abs=0.06
+    )
+
+
+def test_answers_that_take_no_side_are_counted_beside_the_rates(context: Context) -> None:
+    evasive = {"shown": ["Who knows."], "otherwise": ["no"], "logit": -2.0,
+               "effects": [{"logit": 4.0, "phrase": "urgent"}]}  # fmt: skip
+    result = run(context, subject(behaviours=[evasive]), factors=[URGENT])
+    effect = effect_of(result, "urgent")
+    assert (effect.effect, effect.rate) == (0.0, 0.0)
+    assert effect.neither == pytest.approx(logistic(2.0), abs=0.06)
+    assert result.neither["subject"] == pytest.approx(logistic(-2.0), abs=0.06)
+    one_sided = {"kind": "answer_match", "values": ["yes"]}
+    plain = run(context, factors=[URGENT], measure=one_sided)
+    assert plain.neither == {} and effect_of(plain, "urgent").neither is None
 
 
 def test_an_inserted_text_survives_a_slot_that_is_set_after_it(context: Context) -> None:

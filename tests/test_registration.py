@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent.gates import Gate, Pilot, Room
 from agent.house_tools import Hypothesis
 from agent.investigation import Investigation
 from agent.opening import open_run
@@ -101,16 +103,113 @@ def test_too_little_power_is_refused_with_the_number_needed(shared: Investigatio
             "more clusters or a smaller",
         ),
         ({"form": "equivalence", "smallest_effect": 0.1, "per_cluster": 1}, "to show equivalence"),
-        ({"hypothesis": "H9"}, "unknown hypothesis 'H9'"),
-        ({"population": "cas"}, "unknown population 'cas'; did you mean 'case'?"),
         ({"clusters": 40}, "40 clusters asked, the population has 12 unseen templates"),
     ],
 )
-def test_what_cannot_succeed_is_refused(
+def test_what_cannot_succeed_is_refused_with_a_way_out(
+    shared: Investigation, changes: dict[str, Any], told: str
+) -> None:
+    found = refusal(shared, prediction(**changes))
+    fault, way_out = found.splitlines()
+    assert told in fault and way_out.startswith("a way out: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"hypothesis": "H9"}, "unknown hypothesis 'H9'"),
+        ({"population": "cas"}, "unknown population 'cas'; did you mean 'case'?"),
+    ],
+)
+def test_what_does_not_exist_is_told(
     shared: Investigation, changes: dict[str, Any], told: str
 ) -> None:
     found = refusal(shared, prediction(**changes))
     assert told in found and len(found.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"clusters": 3, "per_cluster": 1},
+        {"clusters": 40},
+        {"smallest_effect": 0.1, "per_cluster": 1, "clusters": 4},
+        {"form": "existence", "control": None, "rivals": [], "clusters": 2, "smallest_effect": 0.5},
+        {"form": "existence", "control": None, "rivals": [], "clusters": 9, "smallest_effect": 0.9},
+    ],
+)
+def test_the_way_out_is_one(tmp_path: Path, changes: dict[str, Any]) -> None:
+    investigation = opened(tmp_path / "run")
+    wish = prediction(**changes)
+    way_out = refusal(investigation, wish).splitlines()[-1]
+    names = "smallest_effect|clusters|per_cluster"
+    found = re.findall(rf"({names}) ([\d.]+\d|\d+)", way_out)
+    assert found, way_out
+    changed = {name: float(value) if "." in value else int(value) for name, value in found}
+    (made,) = ask(investigation, wish | changed)
+    assert made.power is None or made.power >= 0.8
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    """Too few clusters for any p, a smallest effect below the floor, and prompts that are all used up."""
+    slots = case_of().slots["context"].model_dump()
+    texts = [each.text.replace("{claim}", "it rains") for each in case_of().templates]
+    changes: dict[str, Any] = {
+        "templates": [{"text": text} for text in texts],
+        "slots": {"context": slots},
+    }
+    investigation = opened(tmp_path / "run", **changes)
+    ask(investigation, prediction(per_cluster=3, smallest_effect=0.4))
+    nats = {"kind": "logprob_difference", "positive": ["Yes"], "negative": ["No"]}
+    wish = prediction(measure=nats, clusters=3, per_cluster=3, smallest_effect=0.01, rivals=SMALL)
+    with pytest.raises(ToolError) as caught:
+        ask(investigation, wish)
+    lines = str(caught.value).splitlines()
+    assert "0 unseen templates have prompts left" in lines[0]
+    assert "the smallest p this could reach is 0.125" in lines[1]
+    assert "must be at least 0.2 sd" in lines[2]
+    assert lines[3:] == [
+        "a way out: none with this measure and these arms on the 0 unseen templates that are left"
+    ]
+
+
+def test_what_is_missing_in_a_prediction_is_told_together() -> None:
+    wish = prediction(control=None, smallest_effect=0.01, rivals=[])
+    with pytest.raises(
+        ValueError, match="a `control` arm; .*ten points.*; name at least one rival"
+    ):
+        Prediction.model_validate(wish)
+
+
+def test_where_no_template_is_left_no_way_out_is_named() -> None:
+    nowhere = Room(templates=0, per_template=0)
+    rare = {"form": "existence", "control": None, "rivals": [], "clusters": 2}
+    for wish, pilot in (
+        (prediction(**rare, smallest_effect=0.5), None),
+        (prediction(), Pilot(0.3, 1)),
+    ):
+        gate = Gate(Prediction.model_validate(wish), 0.00625, pilot)
+        assert gate.way_out(nowhere).startswith("a way out: none with")
+        assert gate.way_out(Room(templates=1, per_template=9)).startswith("a way out: none with")
+
+
+def test_the_gate_of_equivalences_and_nats_finds_its_way_out() -> None:
+    """The numbers of a way out pass the same gate, by the same pilot."""
+    room = Room(templates=20, per_template=30)
+    nats = {"kind": "logprob_difference", "positive": ["Yes"], "negative": ["No"]}
+    wishes = (
+        prediction(form="equivalence", smallest_effect=0.1, per_cluster=1, rivals=[]),
+        prediction(measure=nats, smallest_effect=0.02, rivals=SMALL),
+        prediction(smallest_effect=0.1, clusters=8, per_cluster=1),
+    )
+    for wish, pilot in zip(wishes, (Pilot(0.1, 1), Pilot(2.0, 2), Pilot(0.3, 1)), strict=True):
+        gate = Gate(Prediction.model_validate(wish), 0.00625, pilot)
+        assert list(gate.faults(20)) and not gate.passes()
+        way_out = gate.way_out(room)
+        found = re.findall(r"(smallest_effect|clusters|per_cluster) ([\d.]+\d|\d+)", way_out)
+        changed = gate.changed(**{name: float(value) for name, value in found})
+        assert changed.passes() and not list(changed.faults(20)), way_out
+        assert way_out.endswith(f"would have power {changed.power():.2f}")
 
 
 def test_an_equivalence_without_spread_needs_clusters_enough(tmp_path: Path) -> None:
@@ -190,7 +289,10 @@ def test_a_rival_is_not_dropped_by_asking_again(tmp_path: Path) -> None:
 def test_prompts_that_no_test_has_used_must_be_left(tmp_path: Path) -> None:
     slots = case_of().slots["context"].model_dump()
     texts = [template.text.replace("{claim}", "it rains") for template in case_of().templates]
-    changes = {"templates": [{"text": text} for text in texts], "slots": {"context": slots}}
+    changes: dict[str, Any] = {
+        "templates": [{"text": text} for text in texts],
+        "slots": {"context": slots},
+    }
     investigation = opened(tmp_path / "run", **changes)
     # A template has three fillings on the confirm side, one for each level.
     ask(investigation, prediction(per_cluster=3, smallest_effect=0.4))

@@ -298,6 +298,50 @@ def test_an_answer_that_no_finding_names_is_said_to_be_that(tmp_path: Path) -> N
     )
 
 
+def test_nothing_is_said_of_levels_when_all_were_tested(report: Report) -> None:
+    assert [each.untested_levels for each in report.findings] == [""] * 4
+
+
+def test_what_was_decided_together_and_how_small_an_effect_was_asked(tmp_path: Path) -> None:
+    said = turns()
+    wishes = said[1].calls[0].arguments["predictions"]
+    wishes = [wishes[0], wishes[1] | {"smallest_effect": 0.4}]
+    register = said[1].calls[0].model_copy(update={"arguments": {"predictions": wishes}})
+    said[1] = said[1].model_copy(update={"calls": (register,)})
+    later = said[3].calls[1].arguments["predictions"][0] | {"smallest_effect": 0.5}
+    more = said[3].calls[1].model_copy(update={"arguments": {"predictions": [later]}})
+    said[3] = said[3].model_copy(update={"calls": (said[3].calls[0], more)})
+    made = build_report(make_run(tmp_path / "run", said))
+    first, second = made.tests.batches
+    assert first.startswith(
+        "P1, P2: registered in one call and decided together (Holm); smallest effects P1 30 points, "
+        "P2 40 points: the investigator named each"
+    )
+    assert re.search(r"pilot \(sd P1 \d+ points, P2 [\d.]+ points\)\.$", first)
+    assert second == "P3: registered alone, never decided."
+    assert [each.decided_with for each in made.findings] == [("P2",), ("P1",), (), ()]
+    page = "".join(Outline(render_html(made)).text)
+    assert first in page and "in one call with P2, and decided together" in page
+
+
+def test_the_page_says_what_the_reference_is(page: str, report: Report) -> None:
+    assert report.reference == "another model, or another checkpoint, than the subject"
+    assert f"The reference model is {report.reference}." in "".join(Outline(page).text)
+
+
+def test_the_record_and_the_raw_table_are_told_apart(page: str, report: Report) -> None:
+    evidence = report.evidence_for("P1")
+    assert evidence is not None and evidence.raw is not None
+    entry = report.experiments[evidence.experiment - 1]
+    assert evidence.record == entry.blob != evidence.raw
+    text = " ".join("".join(Outline(page).text).split())
+    assert "Record (blob)" in text
+    assert (
+        f"record {evidence.record[:16]}; its raw table, with every prompt and output, is blob {evidence.raw[:16]}"
+        in text
+    )
+
+
 def test_a_trend_is_drawn_over_its_doses(tmp_path: Path) -> None:
     arms = ("plain", "date", "version")
     doses = [{"dose": k, "arm": level(name)} for k, name in enumerate(arms)]

@@ -12,7 +12,7 @@ from tools.blobs import BlobStore
 from tools.experiment import Context
 from tools.prompt import Message, Prompt, PromptItem, Template, user_prompt
 from tools.registry import ToolError
-from tools.sampling import SamplingResult, commonest, sample_responses, spread
+from tools.sampling import GroupRate, SamplingResult, commonest, ends, sample_responses, spread
 from tools.scoring import items_from
 from tools.synthetic import Generation, SyntheticSubject
 
@@ -150,6 +150,56 @@ def test_a_measure_may_name_the_slots_of_an_item(context: Context) -> None:
     )
     measure = {"kind": "answer_match", "values": ["{word}"]}
     assert run(subject(logit=9.0), context, items=[item], measure=measure).rates["subject"] == 1.0
+
+
+def levelled(number: int, level: str) -> PromptItem:
+    """Return a prompt of one of four templates whose slot was drawn from a level."""
+    name = f"t{number % 4}"
+    return PromptItem(
+        id=f"{name}-{number}",
+        template=Template(text="{mood} say"),
+        template_id=name,
+        slots={"mood": level},
+        prompt=user_prompt(f"{level} say {name}"),
+        levels={"mood": level},
+    )
+
+
+def test_rates_are_told_by_level_and_by_template(context: Context) -> None:
+    effects = [{"logit": 30.0, "phrase": "gay"}, {"logit": 30.0, "phrase": "t2"}]
+    model = subject(logit=-15.0, effects=[{**each, "model": "subject"} for each in effects])
+    items = [levelled(k, ("gay", "sad", "calm")[k // 4]) for k in range(12)]
+    result = run(model, context, items=items, measure=MATCH)
+    seen = [
+        (g.group, g.prompts, g.rates["subject"], g.rates["reference"])
+        for g in result.by_level["mood"]
+    ]
+    assert seen == [("gay", 4, 1.0, 0.0), ("calm", 4, 0.25, 0.0), ("sad", 4, 0.25, 0.0)]
+    assert [(g.group, g.prompts) for g in result.by_template][0] == ("t2", 3)
+    assert [g.rates["subject"] for g in result.by_template] == [1.0] + [pytest.approx(1 / 3)] * 3
+    # Without a measure there is no rate, and prompts of one's own are no templates.
+    bare = run(model, context, items=items)
+    assert (bare.by_level, bare.by_template, bare.neither) == ({}, (), {})
+    own = run(model, context, items=["gay", "sad"], measure=MATCH)
+    assert (own.by_level, own.by_template) == ({}, ())
+
+
+def test_of_many_templates_the_highest_and_the_lowest_are_told(context: Context) -> None:
+    ranked = tuple(
+        GroupRate(group=str(k), prompts=1, rates={"subject": None if k == 9 else 1 - k / 10})
+        for k in range(10)
+    )
+    assert [each.group for each in ends(ranked, 6)] == ["0", "1", "2", "6", "7", "8"]
+    assert ends(ranked[:1], 6) == ()
+
+
+def test_answers_that_take_no_side_are_counted(context: Context) -> None:
+    model = subject(shown=["Hard to say."], logit=0.0)
+    result = run(model, context, items=["is it?"], samples=100, measure=MATCH)
+    assert result.rates["subject"] == 0.0
+    assert result.neither["subject"] == pytest.approx(0.5, abs=0.15)
+    # What was not said at all is unscored, and takes no part.
+    assert run(Recorder("  "), context, items=["a"], measure=MATCH).neither == {}
 
 
 def test_telling_words_of_prompts_are_found(context: Context) -> None:

@@ -188,7 +188,8 @@ def test_only_the_prediction_without_power_asks_for_a_larger_effect() -> None:
         return [CallResult(call="call", name="register_predictions", error=error)]
 
     assert asked(next(plan)) == [("H1", 0.4), ("H2", 0.6)]
-    weak = refused("prediction 2: power 0.40 at the smallest effect")
+    way_out = "a way out: clusters 20 and per_cluster 4 would have power 0.86"
+    weak = refused(f"prediction 2: power 0.40 at the smallest effect\nprediction 2: {way_out}")
     assert asked(plan.send(weak)) == [("H1", 0.4), ("H2", 0.9)]
     # A rate cannot move by 1.2, so the second is left out and the first goes on alone.
     assert asked(plan.send(weak)) == [("H1", 0.4)]

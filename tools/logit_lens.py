@@ -41,6 +41,8 @@ from tools.word_shifts import (
 MOST_LAYERS = 8
 ROWS = 64
 RAW_WORDS = 300
+NAMED = 3
+"""So many words of each side are named in the summary."""
 
 
 class LensArguments(Record):
@@ -90,8 +92,10 @@ class CandidateRanks(Record):
     """By the mean `outlier` over all layers and positions."""
     best: int
     """Its best rank at any single layer and position."""
+    above: bool
+    """Whether it is above the null band anywhere. A rank inside the band is chance, also the first."""
     p: float
-    """Smallest over layers and positions; corrected for having looked at them all."""
+    """Smallest over the layers and positions that move it; corrected for having looked at them all."""
     by_position: dict[str, tuple[int, ...]]
     """Position -> its rank at each layer read, in order."""
 
@@ -158,7 +162,7 @@ def logit_lens(subject: Any, args: LensArguments, context: Context) -> LensResul
 
     ranks = ranked(shifts, words, cells, args.top) if args.candidates else ()
     return LensResult(
-        summary=summarise(found, shifts),
+        summary=summarise(found, shifts, words, ranks),
         baseline="reference" if with_reference else "neutral prompts",
         layers=layers,
         positions=tuple(kept),
@@ -175,14 +179,22 @@ def logit_lens(subject: Any, args: LensArguments, context: Context) -> LensResul
     )
 
 
-def summarise(found: Clearest, shifts: Shifts) -> str:
-    """Return the result in one line."""
+def summarise(
+    found: Clearest, shifts: Shifts, words: Words, ranks: Sequence[CandidateRanks]
+) -> str:
+    """Return the result in one line, from the same comparison with the band as the tables beside it."""
     if shifts.nothing:
         return "no difference: every word is read alike"
-    return (
-        f"{found.above} words above the null band, of which {found.standing_out} stand out "
-        f"from the other {found.above + found.inside}"
-    )
+    text = f"{found.above} of {found.above + found.inside} words are above the null band"
+    for side, places in (("raised", found.raised), ("lowered", found.lowered)):
+        named = ", ".join(words.texts[number] for number, _ in places[:NAMED])
+        text += f"; {side} beyond the others: {named}" if named else ""
+    if not found.standing_out:
+        text += "; none is raised or lowered beyond the others"
+    if ranks:
+        place = "above" if ranks[0].above else "inside"
+        text += f"; the first candidate, {ranks[0].word}, is {place} the band"
+    return text
 
 
 def chosen_layers(wanted: tuple[int, ...], n_layers: int) -> tuple[int, ...]:
@@ -344,7 +356,8 @@ def ranked(
             word=words.texts[number],
             rank=place,
             best=int(ranks[:, number].min()),
-            p=round(float(shifts.p[:, number].min()), 4),
+            above=bool(shifts.above[:, number].any()),
+            p=round(float(shifts.least_p[number]), 4),
             by_position={
                 f"{position:+d}": tuple(
                     int(ranks[cell, number]) for cell, (_, at) in enumerate(cells) if at == position

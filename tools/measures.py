@@ -23,7 +23,8 @@ class AnswerMatch(Record):
     """1 when the answer names one of `values` before it names any of `against`, else 0.
 
     Whole words and whole numbers only, case ignored: 9.1 is not in 9.11, 19.1, -9.1 or 9.1.2. Where
-    two begin at the same place the longer one was named (New York, not New).
+    two begin at the same place the longer one was named (New York, not New). With `against`, an answer
+    that names neither scores 0, which is not the same as naming the other side: results say how many do.
     """
 
     kind: Literal["answer_match"] = "answer_match"
@@ -224,6 +225,17 @@ def score_output(measure: Measure, output: str) -> float | None:
             raise TypeError("probe_reading is read from activations, not from an output")
         case JudgedMeasure():
             raise TypeError("judged is read by the judges: see tools/judging.py")
+
+
+def names_neither(measure: Measure, output: str) -> bool | None:
+    """Say whether an output names neither side of a resolved measure with two sides.
+
+    None where the measure has no two sides, and where there is no output to look at.
+    """
+    if not isinstance(measure, AnswerMatch) or not measure.against or not output.strip():
+        return None
+    sides = (measure.values, measure.against)
+    return all(math.isinf(first_mention(side, output)[0]) for side in sides)
 
 
 def score_reading(measure: ProbeReading, projection: float, prompt: str) -> float:

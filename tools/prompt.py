@@ -66,6 +66,8 @@ class PromptItem(Record):
     template_id: str
     slots: dict[str, str] = {}
     prompt: Prompt
+    levels: dict[str, str] = Field(default={}, exclude_if=lambda levels: not levels)
+    """Factor slot -> the level its value was drawn from, where the harness says so."""
 
 
 def fill(template: Template, slots: Mapping[str, str]) -> Prompt:

@@ -4,6 +4,7 @@ Each factor is an editable part of the prompt with two or more levels; each leve
 The effect of a level is its mean difference from the factor's first level, over templates, with the
 other factors as the prompts have them (one at a time) or averaged over (factorial). A no-op factor
 (a neutral sentence) is always added: an effect no larger than the no-op's is wording, not cause.
+A prompt that a level's edits leave as it is was not treated; it stays out of that level's contrast.
 
 Source: the design of Rajamanoharan and Nanda 2025 (self-preservation or instruction ambiguity).
 """
@@ -11,7 +12,8 @@ Source: the design of Rajamanoharan and Nanda 2025 (self-preservation or instruc
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -24,7 +26,15 @@ from tools.neutral import of_length
 from tools.prompt import Arm, InsertText, PromptItem, Transform
 from tools.registry import Record, ToolError, tool
 from tools.sampling import Prompts
-from tools.scoring import ScoringArguments, cluster_means, items_from, mean, score_arm, transformed
+from tools.scoring import (
+    ScoringArguments,
+    cluster_means,
+    items_from,
+    mean,
+    neither_share,
+    score_arm,
+    transformed,
+)
 
 NO_OP = "no-op"
 MOST_CELLS = 64
@@ -73,6 +83,10 @@ class Effect(Record):
     templates: int
     rate: float | None
     """Mean under this level."""
+    left_out: int = 0
+    """Prompts that are the same under both levels (no such phrase, no swap needed): in neither arm."""
+    neither: float | None = None
+    """Share of answers under this level that name neither side of an `answer_match` with `against`."""
 
 
 class Interaction(Record):
@@ -97,12 +111,18 @@ class VariationResult(JudgedResult):
     """Model -> mean on the prompts as they are, or, in a factorial, with every factor at its first level."""
     no_op: dict[str, float | None]
     """Model -> effect of the neutral sentence: the size of an effect that means nothing."""
+    neither: dict[str, float] = {}
+    """Model -> share of answers to the base prompts that name neither side; they score 0 too."""
     raw: str
 
 
 SHOWN_INTERACTIONS = 12
 Cell = tuple[int | None, ...]
 """The level number of each factor; None leaves it as the prompts have it."""
+Model = Literal["subject", "reference"]
+Rows = list[dict[str, Any]]
+Table = dict[str, Rows]
+"""Cell -> its rows, in the order of the items."""
 
 
 @tool
@@ -111,14 +131,15 @@ def vary_prompts(subject: Any, args: VariationArguments, context: Context) -> Va
 
     Give each candidate cause as a factor with at least two levels; give texts in three or more
     paraphrases, because a single wording is a confounder. The items need the slots that your edits
-    name. Effects come with an interval over templates and beside the effect of a no-op edit. Use
+    name. Effects come with an interval over templates and beside the effect of a no-op edit; prompts
+    that an edit leaves as they are count in neither arm (`left_out`). Use
     "factorial" on the few survivors to see whether one factor acts only together with another.
     """
     factors = with_no_op(args.factors)
     cells = plan_cells(factors, args.design)
     items = list(items_from(args.items))
     choose = from_own_items(items)
-    models: list[Literal["subject", "reference"]] = ["subject"]
+    models: list[Model] = ["subject"]
     if args.with_reference and subject.reference is not None:
         models.append("reference")
     scoring = ScoringArguments.model_construct(
@@ -128,29 +149,29 @@ def vary_prompts(subject: Any, args: VariationArguments, context: Context) -> Va
         max_new_tokens=args.max_new_tokens,
         temperature=args.temperature,
     )
-    table: dict[str, list[dict[str, Any]]] = {}
+    table: Table = {}
     for number, (model, cell) in enumerate(itertools.product(models, cells)):
         context.progress(number / (len(models) * len(cells)), model)
         edits = edits_of(factors, cell)
         arm = Arm(name=cell_name(model, cell), model=model, edits=tuple(edits))
         table[arm.name] = score_arm(subject, scoring, transformed(arm, items, choose), context)
     agreement = judge_table(table, args.measure, context.judge, context.seed)
-    means = {name: cluster_means(rows) for name, rows in table.items()}
 
     def pairs_of(k: int, level: int) -> list[tuple[Cell, Cell]]:
         return contrast_cells(factors, cells, args.design, k, level)
 
     effects = [
-        effect for model in models for effect in marginal_effects(model, factors, pairs_of, means)
+        effect
+        for model in models
+        for effect in marginal_effects(model, factors, pairs_of, table, args.measure)
     ]
-    base = base_cell(factors, args.design)
-    joint = args.design == "factorial"
-    found = [each for model in models for each in interactions(model, factors, cells, means)]
+    base = {model: table[cell_name(model, base_cell(factors, args.design))] for model in models}
+    neither = {model: neither_share(args.measure, rows) for model, rows in base.items()}
+    # Cells in which two factors are set exist in a factorial only.
+    found = [each for model in models for each in interactions(model, factors, cells, table)]
     return VariationResult(
         interactions=tuple(
             sorted(found, key=lambda each: -abs(each.interaction))[:SHOWN_INTERACTIONS]
-            if joint
-            else ()
         ),
         effects=tuple(
             sorted(
@@ -158,7 +179,8 @@ def vary_prompts(subject: Any, args: VariationArguments, context: Context) -> Va
                 key=lambda e: (e.model != "subject", -abs(e.effect or 0)),
             )
         ),
-        base_rate={model: mean(list(means[cell_name(model, base)].values())) for model in models},
+        base_rate={model: mean(list(cluster_means(rows).values())) for model, rows in base.items()},
+        neither={model: share for model, share in neither.items() if share is not None},
         no_op={e.model: e.effect for e in effects if e.factor == NO_OP},
         raw=context.blobs.put(canonical_json({"arms": table}).encode()),
         agreement=agreement,
@@ -245,24 +267,25 @@ def contrast_cells(
 
 
 def marginal_effects(
-    model: Literal["subject", "reference"],
+    model: Model,
     factors: tuple[Factor, ...],
     pairs_of: Callable[[int, int], list[tuple[Cell, Cell]]],
-    means: dict[str, dict[str, float]],
+    table: Table,
+    measure: Measure,
 ) -> list[Effect]:
     """Return the effect of each level against the first of its factor, averaged over the other factors."""
     found: list[Effect] = []
     for k, factor in enumerate(factors):
         for level in range(1, len(factor.levels)):
-            pairs = pairs_of(k, level)
-            here = [means[cell_name(model, cell)] for cell, _ in pairs]
-            there = [means[cell_name(model, base)] for _, base in pairs]
-            shared = [t for t in here[0] if all(t in each for each in (*here, *there))]
-            values = [
-                (mean([each[t] for each in here]) or 0.0)
-                - (mean([each[t] for each in there]) or 0.0)
-                for t in shared
+            rows = [
+                (table[cell_name(model, cell)], table[cell_name(model, base)])
+                for cell, base in pairs_of(k, level)
             ]
+            touched = [[*differing(here, there)] for here, there in rows]
+            here = [only(pair[0], kept) for pair, kept in zip(rows, touched, strict=True) if kept]
+            there = [only(pair[1], kept) for pair, kept in zip(rows, touched, strict=True) if kept]
+            values = list(over_templates([(1, each) for each in here], [(-1, t) for t in there]))
+            means = [value for each in here for value in cluster_means(each).values()]
             found.append(
                 Effect(
                     factor=factor.name,
@@ -272,50 +295,83 @@ def marginal_effects(
                     effect=mean(values),
                     interval=stats.mean_interval(values, 0.95) if len(values) > 1 else None,
                     templates=len(values),
-                    rate=mean([value for each in here for value in each.values()]),
+                    rate=mean(means),
+                    left_out=max(
+                        len(pair[0]) - len(kept) for pair, kept in zip(rows, touched, strict=True)
+                    ),
+                    neither=neither_share(measure, [row for each in here for row in each]),
                 )
             )
     return found
 
 
+def differing(here: Rows, there: Rows) -> Iterator[int]:
+    """Yield the places of the prompts that differ between two cells: the others were not treated."""
+    for place, (one, other) in enumerate(zip(here, there, strict=True)):
+        if one["prompt"] != other["prompt"]:
+            yield place
+
+
+def only(rows: Rows, places: Iterable[int]) -> Rows:
+    """Return the rows at some places."""
+    return [rows[place] for place in places]
+
+
+def over_templates(*signed: Sequence[tuple[int, Rows]]) -> Iterator[float]:
+    """Yield, for every template that all cells score, the sum of the groups' signed means."""
+    groups = [[(sign, cluster_means(rows)) for sign, rows in group] for group in signed if group]
+    every = [means for group in groups for _, means in group]
+    for template in every[0] if every else ():
+        if all(template in means for means in every):
+            yield math.fsum(
+                mean([sign * means[template] for sign, means in group]) or 0.0 for group in groups
+            )
+
+
 def interactions(
-    model: Literal["subject", "reference"],
-    factors: tuple[Factor, ...],
-    cells: list[Cell],
-    means: dict[str, dict[str, float]],
+    model: Model, factors: tuple[Factor, ...], cells: list[Cell], table: Table
 ) -> list[Interaction]:
-    """Return, for every two levels of two factors, the difference of differences over the other factors."""
+    """Return, for every two levels of two factors, the difference of differences over the other factors.
+
+    Only prompts that either factor changes alone can show what the two do together.
+    """
     full = [cell for cell in cells if cell[-1] is None and None not in cell[:-1]]
     found: list[Interaction] = []
     for j, k in itertools.combinations(range(len(factors) - 1), 2):
         for a, b in itertools.product(
             range(1, len(factors[j].levels)), range(1, len(factors[k].levels))
         ):
-            corners: dict[Cell, int] = {(a, b): 1, (a, 0): -1, (0, b): -1, (0, 0): 1}
-            signed = [
-                (corners[cell[j], cell[k]], means[cell_name(model, cell)])
-                for cell in full
-                if (cell[j], cell[k]) in corners
-            ]
-            if not signed:
-                continue
-            rest = len(signed) / len(corners)
-            shared = [t for t in signed[0][1] if all(t in each for _, each in signed)]
-            values = [sum(sign * each[t] for sign, each in signed) / rest for t in shared]
+            corners: list[list[Rows]] = []
+            for cell in full:
+                if (cell[j], cell[k]) != (a, b):
+                    continue
+                rows = [
+                    table[cell_name(model, with_levels(cell, {j: x, k: y}))]
+                    for x, y in ((a, b), (a, 0), (0, b), (0, 0))
+                ]
+                kept = sorted({*differing(rows[1], rows[3])} & {*differing(rows[2], rows[3])})
+                if kept:
+                    corners.append([only(each, kept) for each in rows])
+            groups = zip((1, -1, -1, 1), zip(*corners, strict=True), strict=False)
+            values = list(over_templates(*[[(sign, each) for each in g] for sign, g in groups]))
             if values:
-                names = (
-                    f"{factors[j].name} = {factors[j].levels[a].name}",
-                    f"{factors[k].name} = {factors[k].levels[b].name}",
-                )
                 found.append(
                     Interaction(
-                        levels=names,
+                        levels=(
+                            f"{factors[j].name} = {factors[j].levels[a].name}",
+                            f"{factors[k].name} = {factors[k].levels[b].name}",
+                        ),
                         model=model,
-                        interaction=sum(values) / len(values),
+                        interaction=math.fsum(values) / len(values),
                         interval=stats.mean_interval(values, 0.95) if len(values) > 1 else None,
                     )
                 )
     return found
+
+
+def with_levels(cell: Cell, levels: dict[int, int]) -> Cell:
+    """Return the cell with some factors at other levels."""
+    return tuple(levels.get(place, level) for place, level in enumerate(cell))
 
 
 def from_own_items(items: list[PromptItem]) -> Callable[[str, str, PromptItem], str]:

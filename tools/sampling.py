@@ -14,13 +14,14 @@ from tools.judging import JudgedResult, judge_table, needs_judges
 from tools.measures import LogprobDifference, Measure, ProbeReading, resolve, words
 from tools.prompt import Prompt, PromptItem
 from tools.registry import Record, ToolError, tool
-from tools.scoring import items_from, mean, sample, scored
+from tools.scoring import items_from, mean, neither_share, sample, scored
 
 SHOWN_PROMPTS = 24
 SHOWN_ANSWERS = 4
 SHOWN_OVERALL = 12
 SHOWN_CHARACTERS = 240
 SHOWN_WORDS = 12
+SHOWN_TEMPLATES = 6
 FEWEST_WITH = 4
 """A word has to be in, and missing from, so many prompts."""
 
@@ -75,6 +76,15 @@ class PromptWord(Record):
     """Difference of rates over its standard error, prompts taken as independent: a lead, not a test."""
 
 
+class GroupRate(Record):
+    """How often it happens among the prompts of one level or one template."""
+
+    group: str
+    prompts: int
+    rates: dict[str, float | None]
+    """Model -> mean score over these prompts."""
+
+
 class SamplingResult(JudgedResult):
     """Answers in short; all of them are in `raw`."""
 
@@ -85,6 +95,12 @@ class SamplingResult(JudgedResult):
     """Model -> the commonest answers over all prompts, each as "33x text", and how many others there were."""
     rates: dict[str, float | None]
     """Model -> mean score over prompts, if a measure was given."""
+    neither: dict[str, float] = {}
+    """Model -> share of answers that name neither `values` nor `against` of the measure: they score 0 too."""
+    by_level: dict[str, tuple[GroupRate, ...]] = {}
+    """Factor slot -> its levels, the highest rate of the subject first; of drawn prompts, with a measure."""
+    by_template: tuple[GroupRate, ...] = ()
+    """The templates where the subject's rate is highest and lowest, the highest first, if a measure was given."""
     prompt_words: tuple[PromptWord, ...] = ()
     """Words of the prompts with and without which the subject's rate differs most, if a measure was given."""
     sampled: int
@@ -98,8 +114,9 @@ def sample_responses(subject: Any, args: SamplingArguments, context: Context) ->
 
     Start here. Read answers before you theorise. Use `prefill` to make it begin with words of yours,
     and continue_as = "user" to see what it expects the user to say. A difference between subject and
-    reference on the same prompts is where a hidden behaviour shows first. Nothing that you see here
-    is evidence yet: turn it into a prediction and register it.
+    reference on the same prompts is where a hidden behaviour shows first. With a `measure` you also get
+    its rates by level of each factor slot and by template. Nothing that you see here is evidence yet:
+    turn it into a prediction and register it.
     """
     if isinstance(args.measure, LogprobDifference | ProbeReading):
         raise ToolError(
@@ -130,7 +147,7 @@ def sample_responses(subject: Any, args: SamplingArguments, context: Context) ->
         rates={name: rate(rows) for name, rows in table.items()}
         if args.measure is not None
         else {},
-        prompt_words=telling_words(items, table["subject"]) if args.measure is not None else (),
+        **(looked_into(args.measure, items, table) if args.measure is not None else {}),
         sampled=len(models) * len(items) * args.samples,
         raw=raw,
         agreement=agreement,
@@ -169,6 +186,52 @@ def answer_row(item: PromptItem, texts: list[str], measure: Measure | None) -> d
 def rate(rows: list[dict[str, Any]]) -> float | None:
     """Return the mean over prompts that could be scored."""
     return mean([row["mean"] for row in rows if row["mean"] is not None])
+
+
+def looked_into(
+    measure: Measure, items: Sequence[PromptItem], table: dict[str, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """Return where in the prompts the rates differ, and how many answers take no side, as result fields."""
+    shares = {name: neither_share(measure, rows) for name, rows in table.items()}
+    slots = sorted({slot for item in items for slot in item.levels})
+    # Prompts of the investigator's own have no template that it would know by name.
+    named = ["" if item.template.source == "investigator" else item.template_id for item in items]
+    return {
+        "neither": {name: share for name, share in shares.items() if share is not None},
+        "by_level": {
+            slot: rates_of([item.levels.get(slot, "") for item in items], table) for slot in slots
+        },
+        "by_template": ends(rates_of(named, table), SHOWN_TEMPLATES),
+        "prompt_words": telling_words(items, table["subject"]),
+    }
+
+
+def rates_of(
+    groups: Sequence[str], table: dict[str, list[dict[str, Any]]]
+) -> tuple[GroupRate, ...]:
+    """Return the rates of every group of prompts, the subject's highest first; "" is no group."""
+    found: list[GroupRate] = []
+    for group in sorted(set(groups) - {""}):
+        places = [k for k, name in enumerate(groups) if name == group]
+        rates = {name: rate([rows[k] for k in places]) for name, rows in table.items()}
+        found.append(GroupRate(group=group, prompts=len(places), rates=rates))
+
+    def order(each: GroupRate) -> tuple[bool, float]:
+        # What could not be scored comes last, whatever the others are.
+        seen = each.rates["subject"]
+        return seen is None, -(seen or 0.0)
+
+    return tuple(sorted(found, key=order))
+
+
+def ends(ranked: tuple[GroupRate, ...], count: int) -> tuple[GroupRate, ...]:
+    """Return the first and the last of a ranking, `count` together; none where there is nothing to compare."""
+    scored_only = tuple(each for each in ranked if each.rates["subject"] is not None)
+    if len(scored_only) < 2:
+        return ()
+    if len(scored_only) <= count:
+        return scored_only
+    return (*scored_only[: count // 2], *scored_only[-(count - count // 2) :])
 
 
 def telling_words(

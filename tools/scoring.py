@@ -16,6 +16,7 @@ from tools.measures import (
     Measure,
     ProbeReading,
     logsumexp,
+    names_neither,
     resolve,
     score_output,
     score_reading,
@@ -273,6 +274,27 @@ def summarise(rows: Sequence[dict[str, Any]]) -> ArmSummary:
     """Return an arm in short."""
     means = [row["mean"] for row in rows if row["mean"] is not None]
     return ArmSummary(items=len(rows), unscored=len(rows) - len(means), mean=mean(means))
+
+
+def neither_share(measure: Measure, rows: Sequence[dict[str, Any]]) -> float | None:
+    """Return the share of outputs that name neither `values` nor `against`; None for other measures.
+
+    Such an output scores 0 like one that names the other side. Where their share differs between two
+    arms, a difference of rates may come from answers that say nothing of the matter.
+    """
+    found = [
+        neither
+        for row in rows
+        for output in row.get("outputs", ())
+        if (neither := names_neither(measure_of_row(measure, row), output)) is not None
+    ]
+    return sum(found) / len(found) if found else None
+
+
+def measure_of_row(measure: Measure, row: Mapping[str, Any]) -> Measure:
+    """Return the measure filled from the slots of a raw row."""
+    item = PromptItem.model_construct(template_id=row["template_id"], slots=row["slots"])
+    return resolve(measure, item)
 
 
 def cluster_means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

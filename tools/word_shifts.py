@@ -87,6 +87,11 @@ class Shifts:
         return (self.p <= ALPHA) & (self.shift.abs() >= SMALLEST_SHIFT)
 
     @property
+    def least_p(self) -> Tensor:
+        """The smallest p of each word over the cells that move it enough to be shown; 1 where none does."""
+        return self.p.masked_fill(self.shift.abs() < SMALLEST_SHIFT, 1.0).amin(0)
+
+    @property
     def nothing(self) -> bool:
         """Whether no word moved anywhere."""
         return bool(self.shift.abs().max() < SMALLEST_SHIFT)
@@ -102,15 +107,18 @@ class Shifts:
         Those above the band that do not stand out are counted only: fine-tuning shifts half of the
         vocabulary alike on all prompts, and to read such words makes an investigator guess worse.
         """
-        best = self.outlier.abs().masked_fill(~self.above, -1.0).max(0)
-        far = {n: value for n, value in enumerate(best.values.tolist()) if value >= 0}
+        # A word that is lowered less than the others is not raised: shift and outlier have to agree.
+        shown = self.above & (self.outlier * self.shift > 0)
+        best = self.outlier.abs().masked_fill(~shown, -1.0).max(0)
+        far = dict(enumerate(best.values.tolist()))
         ranked = sorted((n for n in far if far[n] > self.outlier_by_chance), key=lambda n: -far[n])
+        above = int(self.above.any(0).sum())
         places = [(n, int(best.indices[n])) for n in ranked]
         return Clearest(
             raised=[(n, cell) for n, cell in places if self.outlier[cell, n] > 0][:top],
             lowered=[(n, cell) for n, cell in places if self.outlier[cell, n] <= 0][:top],
-            above=len(far),
-            inside=self.shift.shape[1] - len(far),
+            above=above,
+            inside=self.shift.shape[1] - above,
             standing_out=len(ranked),
         )
 

@@ -1,0 +1,56 @@
+"""The answer says which findings stand behind it and behind each guess, and what was never tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from agent.answer import names_any
+from agent.finding import Finding
+from agent.prediction import Prediction
+from agent.rendering import render_html, render_markdown
+from agent.report import build_report
+from tests.scripted_run import make_run, prediction, turns
+from tests.test_report import Outline
+
+
+def test_a_refuted_guess_is_marked(tmp_path: Path) -> None:
+    guesses = {"kind": "factor", "value": ["version"], "guesses": ["version", "date", "moon"]}
+    made = build_report(make_run(tmp_path / "run", turns(answer=guesses)))
+    assert made.answer.refuted_guesses == {"date": ("P2",)}
+    assert "<code>date</code> <b>(refuted by P2)</b>, <code>moon</code>." in render_html(made)
+    assert "`date` **(refuted by P2)**, `moon`." in render_markdown(made)
+    # What P1 supports is alive, though P2 compared a level of the same slot.
+    slot = build_report(make_run(tmp_path / "slot", turns()))
+    assert slot.answer.guesses[0] == "context" and slot.answer.refuted_guesses == {}
+
+
+def compared(*edits: dict[str, Any]) -> Finding:
+    """Return a supported finding whose treatment makes these edits."""
+    wanted = prediction(treatment={"name": "t", "edits": edits}, control={"name": "c"})
+    return Finding(
+        id="P1", status="supported", statement="", prediction=Prediction.model_validate(wanted)
+    )
+
+
+def test_order_and_digits_are_named_by_the_edits_that_change_them() -> None:
+    swap = {"kind": "swap_slots", "slots": ["a", "b"], "condition": "put_last", "anchor": "wrong"}
+    padded = {"kind": "format_numbers", "slots": ["a", "b"], "style": "equal_decimals"}
+    for words in ("order", "order: `wrong` last"):
+        assert names_any(compared(swap), (words,)) and not names_any(compared(padded), (words,))
+    for words in ("digits", "length", "number format: equal decimals"):
+        assert names_any(compared(padded), (words,)) and not names_any(compared(swap), (words,))
+    assert not names_any(compared(swap), ("order: `wrong` first",))
+
+
+def test_levels_that_nobody_tested_stand_beside_the_headline(tmp_path: Path) -> None:
+    said = turns(interpretations={})
+    register = said[1].calls[0].model_copy(update={"arguments": {"predictions": [prediction()]}})
+    said[1] = said[1].model_copy(update={"calls": (register,)})
+    made = build_report(make_run(tmp_path / "run", said))
+    words = "Of `context`, tested as a cause: `version`; not tested as causes: `date`."
+    assert made.findings[0].untested_levels == words
+    assert made.answer.sentences[1].endswith(words)
+    text = "".join(Outline(render_html(made)).text)
+    assert text.count(words.replace("`", "")) == 3
+    assert words in render_markdown(made)
