@@ -102,7 +102,11 @@ def why_over(investigation: Investigation, speaker: Speaker) -> str | None:
 
 
 def transcript(
-    investigation: Investigation, budget: Budget, speaker: Speaker, *, final: bool
+    investigation: Investigation,
+    budget: Budget,
+    speaker: Speaker = "investigator",
+    *,
+    final: bool,
 ) -> Transcript:
     """Return what the investigator sees before its turn."""
     warning = budget.warning(investigation)

@@ -22,9 +22,7 @@ from agent.language_model import (
     conversation,
     cut_to_size,
     ledger,
-    prompt_templates,
     shown,
-    written,
 )
 from agent.llm.conversation import (
     AssistantTurn,
@@ -37,6 +35,7 @@ from agent.llm.faults import LLMError
 from agent.loop import run
 from agent.opening import open_run, resume_run
 from agent.scripted import ScriptedInvestigator
+from agent.templates import written
 from agent.tool_schemas import readable, references
 from evals.kill_trial import outcome
 from tests.scripted_run import case_of, turns, worker_for
@@ -345,9 +344,8 @@ def test_killed_at_any_record_it_asks_the_same_and_comes_to_the_same(tmp_path: P
     assert len(asked) == len(replies) and whole.ended == "submitted"
 
 
-def test_the_templates_of_prompts_are_read_once_and_a_missing_name_is_a_fault() -> None:
+def test_a_name_that_a_prompt_lacks_is_a_fault() -> None:
     first = written("investigator.j2", has_reference=True)
-    assert prompt_templates() is prompt_templates()
     assert "beside a reference model" in first
     assert "beside a reference model" not in written("investigator.j2", has_reference=False)
     with pytest.raises(UndefinedError):
