@@ -34,6 +34,18 @@ RunPath = Annotated[
 BaseUrl = Annotated[
     str | None, typer.Option(help="Where the investigating model's server is.", show_default=False)
 ]
+KeyEnv = Annotated[
+    str | None,
+    typer.Option(
+        help="Environment variable with that server's key, where it is not the provider's."
+    ),
+]
+SubjectUrl = Annotated[
+    str | None, typer.Option(help="Where a subject api:PROVIDER/MODEL is, its reference too.")
+]
+SubjectKeyEnv = Annotated[
+    str | None, typer.Option(help="Environment variable with the key of the subject's server.")
+]
 Cassette = Annotated[
     Path | None,
     typer.Option(help="Keep the model's replies in this file, and take from it what it holds."),
@@ -50,8 +62,11 @@ def investigate(
         Path, typer.Argument(metavar="CASE.toml", help="The case; see evals/cases/.")
     ],
     subject: Annotated[
-        str | None, typer.Option(help="Model folder or hub id, instead of the case's.")
+        str | None,
+        typer.Option(help="Model folder, hub id or api:PROVIDER/MODEL, instead of the case's."),
     ] = None,
+    subject_url: SubjectUrl = None,
+    subject_key_env: SubjectKeyEnv = None,
     reference: Annotated[str | None, typer.Option(help="Reference model; 'none' for none.")] = None,
     adapter: Annotated[
         str | None, typer.Option(help="PEFT adapter of the subject; 'none' for none.")
@@ -73,6 +88,7 @@ def investigate(
         float | None, typer.Option(help="Stop and report after so many dollars for the model.")
     ] = None,
     base_url: BaseUrl = None,
+    key_env: KeyEnv = None,
     cassette: Cassette = None,
     prices: PriceFile = None,
     runs: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
@@ -84,8 +100,17 @@ def investigate(
 
     with faults_told():
         limits = {"minutes": budget_minutes, "tokens": budget_tokens, "dollars": budget_usd}
-        case = session.changed_case(case_file, subject, reference, adapter, limits)
-        provider = session.Provider(base_url=base_url, cassette=cassette, prices=prices)
+        models = session.Models(
+            subject=subject,
+            reference=reference,
+            adapter=adapter,
+            url=subject_url,
+            key_env=subject_key_env,
+        )
+        case = session.changed_case(case_file, models, limits)
+        provider = session.Provider(
+            base_url=base_url, key_env=key_env, cassette=cassette, prices=prices
+        )
         chosen = session.make_investigator(investigator, case.limits, provider)
         if dry_run:
             planned = session.plan(case, chosen)
@@ -96,7 +121,7 @@ def investigate(
         path = session.new_run_path(runs, case.name)
         session.check_disk(path)
     say(f"run: {path}")
-    session.drive_new(path, case, chosen, seed)
+    session.drive_new(path, case, chosen, seed, prices)
     session.announce(path, as_json)
 
 
@@ -108,6 +133,7 @@ def resume(
         typer.Option("--accept-code-change", help="Go on although the tools' code has changed."),
     ] = False,
     base_url: BaseUrl = None,
+    key_env: KeyEnv = None,
     cassette: Cassette = None,
     prices: PriceFile = None,
     as_json: AsJson = False,
@@ -120,9 +146,11 @@ def resume(
     with faults_told(str(run_path)):
         case = stored_case(run_path)
         name = opened_event(RunFolder(run_path))["investigator"]
-        provider = session.Provider(base_url=base_url, cassette=cassette, prices=prices)
+        provider = session.Provider(
+            base_url=base_url, key_env=key_env, cassette=cassette, prices=prices
+        )
         chosen = session.make_investigator(name, case.limits, provider)
-        worker = session.start_worker(case, run_path)
+        worker = session.start_worker(case, run_path, prices)
         try:
             session.drive(
                 resume_run(run_path, worker, accept_code_change=accept_code_change), chosen
@@ -171,7 +199,7 @@ def rerun(run_path: RunPath, as_json: AsJson = False) -> None:
     from agent.rerun import rerun as again
 
     with faults_told():
-        worker = session.start_worker(stored_case(run_path), run_path)
+        worker = session.start_worker(stored_case(run_path), run_path, ask_again=True)
         try:
             result = again(run_path, worker)
         finally:
@@ -245,10 +273,12 @@ def tools(
 @app.command()
 def call(
     tool: Annotated[str, typer.Argument(help="A tool's name; see `naturalist tools`.")],
-    subject: Annotated[str, typer.Option(help="Model folder or hub id.")],
+    subject: Annotated[str, typer.Option(help="Model folder, hub id or api:PROVIDER/MODEL.")],
     args: Annotated[str, typer.Option(help="The arguments as JSON, or @FILE.")] = "{}",
     reference: Annotated[str | None, typer.Option(help="Reference model.")] = None,
     adapter: Annotated[str | None, typer.Option(help="PEFT adapter of the subject.")] = None,
+    subject_url: SubjectUrl = None,
+    subject_key_env: SubjectKeyEnv = None,
     seed: Annotated[int, typer.Option(help="All randomness comes from it.")] = 0,
     out: Annotated[Path, typer.Option(help="Where blobs are written.")] = Path("runs/calls"),
 ) -> None:
@@ -278,6 +308,7 @@ def call(
                 "prompts": ["x"],
             }
         )
+        case = session.reached(case, session.Models(url=subject_url, key_env=subject_key_env))
         worker = session.start_worker(case, out)
         try:
             done = worker.call(tool, arguments, seed)

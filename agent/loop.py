@@ -17,6 +17,7 @@ from agent.investigation import CallResult, Investigation, ToolCall, Transcript,
 from agent.measure_check import check_measure
 from agent.population import draw
 from agent.screening import run_screens
+from tools.black_box import refusal_of
 from tools.boundary import plain_json
 from tools.registry import ToolError, find_tool, unknown
 
@@ -118,6 +119,9 @@ def execute(investigation: Investigation, call: ToolCall) -> dict[str, Any]:
         return tool(investigation, plain_json(call.arguments), None).model_dump(mode="json")
     science = [e["name"] for e in investigation.worker.catalogue.tools if e["for_investigator"]]
     if call.name not in science:
+        refused = refusal_of(call.name)
+        if refused is not None:
+            raise ToolError(refused)
         raise ToolError(unknown("tool", call.name, [*science, *house]))
     arguments = with_drawn_prompts(investigation, plain_json(call.arguments))
     seed = investigation.explore_seed(call.name, *place_of_call(investigation))

@@ -189,6 +189,7 @@ def check_references(investigation: Investigation, prediction: Prediction) -> Po
         slots = edited_slots(prediction)
         available = len(population.usable("confirm", slots))
         shown = {name for template in population.templates.values() for name in marks(template)}
+        shown |= set(population.everywhere)
         hidden = [slot for slot in slots if slot not in shown]
         if hidden:
             faults.append(
@@ -264,7 +265,8 @@ def pilot_sd(investigation: Investigation, prediction: Prediction, population: P
     usable = len(population.usable("explore", slots))
     look = draw(population, "explore", (usable, LOOKED_AT), seed, slots=slots)
     if look:
-        check_prompts(prediction, build_arms(prediction.arms(), look, population, "explore", seed))
+        arms = build_arms(prediction.arms(), look, population, "explore", seed)
+        check_prompts(prediction, arms, population.everywhere)
     clusters = min(prediction.clusters, usable)
     items = draw(
         population,

@@ -11,10 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from agent.api_worker import api_worker
 from agent.budget import Budget
 from agent.case import Case, Limits, load_case, located
+from agent.engines import api_name, check_engines
 from agent.investigation import Investigation, Spent
 from agent.language_model import LanguageModelInvestigator
+from agent.llm.cassette import CassetteClient
 from agent.llm.prices import Prices
 from agent.llm.providers import PROVIDERS, is_model, make_client
 from agent.loop import Investigator, run
@@ -36,20 +39,26 @@ from agent.terminal import (
 from tools.locator import ModelLocator
 from tools.registry import Record
 from tools.sequential import alpha_share
-from tools.worker_client import ProcessWorker
+from tools.worker_client import ProcessWorker, Worker
 
 NEEDED_MB = 200
 
 
-def changed_case(
-    path: Path,
-    subject: str | None,
-    reference: str | None,
-    adapter: str | None,
-    limits: dict[str, float | None],
-) -> Case:
-    """Read a case with what the command line changes about its models and limits; None changes nothing."""
+class Models(Record):
+    """What a command line changes about a case's models; None changes nothing."""
+
+    subject: str | None = None
+    reference: str | None = None
+    adapter: str | None = None
+    url: str | None = None
+    """Where models behind an API are, subject and reference alike."""
+    key_env: str | None = None
+
+
+def changed_case(path: Path, models: Models, limits: dict[str, float | None]) -> Case:
+    """Read a case with what the command line changes; raise `CaseError` for models that do not go together."""
     case = load_case(path)
+    subject, reference, adapter = models.subject, models.reference, models.adapter
     here = Path.cwd()
     changes: dict[str, Any] = {}
     if subject is not None:
@@ -65,13 +74,28 @@ def changed_case(
     given = {name: value for name, value in limits.items() if value is not None}
     if given:
         changes["limits"] = case.limits.model_copy(update=given)
-    return case.model_copy(update=changes)
+    case = reached(case.model_copy(update=changes), models)
+    check_engines(case)
+    return case
+
+
+def reached(case: Case, models: Models) -> Case:
+    """Return a case whose models are asked at the address, and with the key, of the command line."""
+    given = {"base_url": models.url, "key_env": models.key_env}
+    given = {name: value for name, value in given.items() if value is not None}
+    changes = {
+        role: locator.model_copy(update=given)
+        for role, locator in (("subject", case.subject), ("reference", case.reference))
+        if locator is not None and (role == "subject" or api_name(locator) is not None)
+    }
+    return case.model_copy(update=changes) if given else case
 
 
 class Provider(Record):
     """How a language model is reached; nothing of it is kept in the run."""
 
     base_url: str | None = None
+    key_env: str | None = None
     cassette: Path | None = None
     prices: Path | None = None
 
@@ -100,7 +124,9 @@ def language_model(name: str, limits: Limits, provider: Provider) -> LanguageMod
             f"no price is known for {name}, so a budget in dollars cannot be kept; "
             "give its prices with --prices FILE.toml, or a budget in tokens",
         )
-    client = make_client(name, provider.base_url, provider.cassette, say)
+    client = make_client(name, provider.base_url, provider.key_env, say=say)
+    if provider.cassette is not None:
+        client = CassetteClient(provider.cassette, client)
     return LanguageModelInvestigator(name, client, prices)
 
 
@@ -124,9 +150,25 @@ def check_disk(path: Path) -> None:
         )
 
 
-def start_worker(case: Case, path: Path) -> ProcessWorker:
-    """Start the process that holds the subject; its blobs go where the run is."""
+def start_worker(
+    case: Case, path: Path, prices: Path | None = None, *, ask_again: bool = False
+) -> Worker:
+    """Start what holds the subject; its blobs go where the run is.
+
+    With `ask_again`, a subject behind an API is asked also what it was asked before.
+    """
     progress = Progress()
+    check_engines(case)
+    name = api_name(case.subject)
+    if name is not None:
+        known = Prices.load(prices)
+        if case.limits.dollars is not None and known.cost(name, Spent()) is None:
+            fail(
+                CONFIGURATION,
+                f"no price is known for the subject {name}, so a budget in dollars cannot be kept; give its "
+                "prices with --prices FILE.toml (0 for a server of your own), or a budget in tokens",
+            )
+        return api_worker(case, path, progress, known, keep=not ask_again, say=say)
     if case.subject.model.startswith("synthetic:"):
         table = Path(case.subject.model.removeprefix("synthetic:"))
         return ProcessWorker(
@@ -144,10 +186,12 @@ def start_worker(case: Case, path: Path) -> ProcessWorker:
     )
 
 
-def drive_new(path: Path, case: Case, investigator: Investigator, seed: int) -> None:
+def drive_new(
+    path: Path, case: Case, investigator: Investigator, seed: int, prices: Path | None = None
+) -> None:
     """Open a run and drive it to its end; a run that could not be opened leaves nothing behind."""
     with faults_told(str(path) if (path / "events.jsonl").exists() else None):
-        worker = start_worker(case, path)
+        worker = start_worker(case, path, prices)
         try:
             population_of(case, seed)
             # A model that is refused is refused here, before there is a log.
