@@ -42,7 +42,7 @@ def may_have_key(owner: Owner, base_url: str | None) -> bool:
     """
     if base_url is None or base_url == os.environ.get(ADDRESS_OF[owner]):
         return True
-    encrypted = urlsplit(base_url).scheme.casefold() == "https"
+    encrypted = base_url.casefold().startswith("https://")
     return is_loopback(base_url) or (encrypted and is_own(owner, base_url))
 
 
@@ -56,7 +56,10 @@ def is_loopback(address: str) -> bool:
 
 
 def host_of(address: str) -> str:
-    """Return the host of an address; of what is no address, nothing."""
+    """Return the host of an address; of what is no plain address, nothing."""
+    if "\\" in address or "@" in address:
+        # Where the host begins behind these is read differently by different libraries.
+        return ""
     try:
         return urlsplit(address).hostname or ""
     except ValueError:
