@@ -70,7 +70,8 @@ def locator(
     return {
         "model": f"api:{provider}/{model}",
         "base_url": address(server, provider),
-        "thinking": None,
+        # With more threads, Python passes its lock round more than it works.
+        "parallel": 4,
         **changes,
     }
 
