@@ -31,6 +31,10 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
     return {
         "behaviour": case.behaviour,
         "kind": case.kind,
+        "environment": case.environment.model_dump(mode="json", exclude_none=True)
+        if case.environment
+        else None,
+        "max_new_tokens": case.sampling.max_new_tokens,
         "measure": case.measure.model_dump(mode="json") if case.measure else None,
         "judges": len(investigation.judges),
         "has_reference": case.reference is not None,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from agent.environment import Environment
 from tools.locator import ModelLocator
 from tools.measures import Measure
 from tools.prompt import Message, Template, fill
@@ -48,7 +49,7 @@ class Limits(Record):
     tool_seconds: float | None = None
     steps: int | None = 200
     tokens: int | None = Field(default=None, ge=1)
-    """Of the investigating model and the judges, input and output together."""
+    """Of the investigating model, the judges and a subject behind an API, input and output together."""
     dollars: float | None = Field(default=None, gt=0)
     registrations: int = Field(default=8, ge=1, le=64)
     """M: the error rate alpha is shared by this many registrations, made or not."""
@@ -82,6 +83,8 @@ class Case(Record):
     slots: dict[str, Slot] = {}
     fillings: tuple[dict[str, str], ...] = ()
     """Rows of slot values that belong together."""
+    environment: Environment | None = None
+    """Tools that a subject behind an API may call, with scripted results."""
     sampling: Sampling = Sampling()
     limits: Limits = Limits()
     part: Part | None = None
@@ -104,11 +107,18 @@ class Case(Record):
                 fill(template, dict.fromkeys(names, "x"))
             except ToolError as error:
                 raise ValueError(f"template {number}: {error}") from None
+        strange = sorted(self.environment.slots() - names) if self.environment else []
+        if strange:
+            raise ValueError(
+                f"environment: no value for {{{strange[0]}}}; slots are: {', '.join(names) or 'none'}"
+            )
         return self
 
     def public(self) -> dict[str, Any]:
         """Return what an investigator may see: everything but where the models are and their secrets."""
-        shown = self.model_dump(mode="json", exclude={"subject", "reference", "name", "part"})
+        unseen = {"subject", "reference", "name", "part"}
+        unseen |= set() if self.environment else {"environment"}
+        shown = self.model_dump(mode="json", exclude=unseen)
         return shown | {"has_reference": self.reference is not None}
 
 

@@ -15,6 +15,7 @@ from agent.case import Case, Limits
 from agent.investigation import Investigation, Spent
 from agent.judge import MOST_JUDGES, JudgeFault, JudgeModel, JudgePanel, warning_of
 from agent.language_model import LanguageModelInvestigator
+from agent.llm.cassette import CassetteClient
 from agent.llm.conversation import Client
 from agent.llm.faults import LLMError
 from agent.llm.prices import Prices
@@ -27,7 +28,7 @@ from agent.systematic import SystematicInvestigator
 from agent.terminal import CONFIGURATION, USAGE, fail, say
 from agent.writer import LanguageModelWriter
 from tools.registry import Record
-from tools.worker_client import ProcessWorker
+from tools.worker_client import InProcessWorker, ProcessWorker, Worker
 
 KNOWN = ", ".join(f"{provider}/MODEL" for provider in PROVIDERS)
 
@@ -36,6 +37,8 @@ class Provider(Record):
     """How the investigating model is reached; nothing of it is kept in the run."""
 
     base_url: str | None = None
+    key_env: str | None = None
+    """The environment variable that holds the key of a server of one's own."""
     cassette: Path | None = None
     prices: Path | None = None
 
@@ -112,12 +115,18 @@ def make_investigator(name: str, limits: Limits, provider: Provider | None = Non
     if is_model(name):
         provider = provider or Provider()
         prices = known_prices(name, limits, provider)
-        client = make_client(name, provider.base_url, provider.cassette, say)
+        client = client_for(name, provider.base_url, provider.key_env, provider)
         return LanguageModelInvestigator(name, client, prices)
     return fail(
         CONFIGURATION,
         f"unknown investigator {name!r}; known: systematic, scripted:FILE.json, {KNOWN}",
     )
+
+
+def client_for(name: str, url: str | None, key_env: str | None, provider: Provider) -> Client:
+    """Return the client of a model; replies are kept where the command line says so."""
+    client = make_client(name, url, key_env, say=say)
+    return CassetteClient(provider.cassette, client) if provider.cassette else client
 
 
 def known_prices(name: str, limits: Limits, provider: Provider) -> Prices:
@@ -148,7 +157,7 @@ def role_model(
     if not is_model(name):
         fail(USAGE, f"unknown {role} {name!r}; it is one of {KNOWN}, with @URL behind for a server")
     prices = known_prices(name, limits, provider)
-    return name, make_client(name, url, provider.cassette, say), prices
+    return name, client_for(name, url, None, provider), prices
 
 
 def make_panel(given: Sequence[str], limits: Limits, provider: Provider) -> JudgePanel | None:
@@ -201,8 +210,9 @@ def going_on(stored: Roles, given: Roles) -> Roles:
     )
 
 
-def seat(panel: JudgePanel | None, worker: ProcessWorker) -> None:
+def seat(panel: JudgePanel | None, worker: Worker) -> None:
     """Let a worker's outputs be read by the judges, with their progress where the worker's is."""
     worker.judge = panel
-    if panel is not None and worker.on_progress is not None:
-        panel.progress = worker.on_progress
+    told = worker.on_progress if isinstance(worker, ProcessWorker | InProcessWorker) else None
+    if panel is not None and told is not None:
+        panel.progress = told

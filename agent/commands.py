@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from agent.options import (
+    AsJson,
+    BaseUrl,
+    Cassette,
+    Judges,
+    KeyEnv,
+    PriceFile,
+    RunPath,
+    Sceptic,
+    SubjectKeyEnv,
+    SubjectUrl,
+    Writer,
+)
 from agent.terminal import (
     EXIT_CODES,
     RESOURCES,
@@ -28,46 +42,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-RunPath = Annotated[
-    Path, typer.Argument(help="A run folder, such as runs/20261123-101500-numbers.")
-]
-BaseUrl = Annotated[
-    str | None, typer.Option(help="Where the investigating model's server is.", show_default=False)
-]
-Cassette = Annotated[
-    Path | None,
-    typer.Option(help="Keep the model's replies in this file, and take from it what it holds."),
-]
-PriceFile = Annotated[
-    Path | None, typer.Option(help="TOML with dollars per million tokens: input, output, ...")
-]
-Judges = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--judge",
-        metavar="MODEL[@URL]",
-        help="Reads outputs for measures of kind 'judged'; give two, of different families.",
-        show_default=False,
-    ),
-]
-Writer = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODEL[@URL]",
-        help="Writes fresh prompts on request and sees no hypothesis.",
-        show_default=False,
-    ),
-]
-Sceptic = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODEL[@URL]",
-        help="May only register counter-experiments, after the report.",
-        show_default=False,
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
-
 
 @app.command()
 def investigate(
@@ -75,8 +49,11 @@ def investigate(
         Path, typer.Argument(metavar="CASE.toml", help="The case; see evals/cases/.")
     ],
     subject: Annotated[
-        str | None, typer.Option(help="Model folder or hub id, instead of the case's.")
+        str | None,
+        typer.Option(help="Model folder, hub id or api:PROVIDER/MODEL, instead of the case's."),
     ] = None,
+    subject_url: SubjectUrl = None,
+    subject_key_env: SubjectKeyEnv = None,
     reference: Annotated[str | None, typer.Option(help="Reference model; 'none' for none.")] = None,
     adapter: Annotated[
         str | None, typer.Option(help="PEFT adapter of the subject; 'none' for none.")
@@ -113,6 +90,7 @@ def investigate(
         float | None, typer.Option(help="Stop and report after so many dollars for the model.")
     ] = None,
     base_url: BaseUrl = None,
+    key_env: KeyEnv = None,
     cassette: Cassette = None,
     prices: PriceFile = None,
     writer: Writer = None,
@@ -129,13 +107,20 @@ def investigate(
 
     with faults_told():
         limits = {"minutes": budget_minutes, "tokens": budget_tokens, "dollars": budget_usd}
-        case = session.changed_case(case_file, subject, reference, adapter, limits)
+        models = session.Models(
+            subject=subject,
+            reference=reference,
+            adapter=adapter,
+            url=subject_url,
+            key_env=subject_key_env,
+        )
+        case = session.changed_case(case_file, models, limits)
         if investigator == "aggregator":
             fail(
                 USAGE,
                 "the aggregator reads independent runs: give --independent N and what runs them",
             )
-        provider = Provider(base_url=base_url, cassette=cassette, prices=prices)
+        provider = Provider(base_url=base_url, key_env=key_env, cassette=cassette, prices=prices)
         roles = Roles(writer=writer, sceptic=sceptic, judges=tuple(judge or ()))
         cast = make_cast(investigator, case, roles, provider)
         together = independent and sets.SetPlan(
@@ -161,9 +146,8 @@ def investigate(
         sets.start_set(path, together, roles, provider)
         session.announce(path / sets.AGGREGATE, as_json)
         return
-    session.drive_new(
-        path, case, cast, seed, lambda w: session.counted(runs, case, w, fresh=fresh_alpha)
-    )
+    known = partial(session.counted, runs, case, fresh=fresh_alpha)
+    session.drive_new(path, case, cast, seed, known, prices=prices)
     session.announce(path, as_json)
 
 
@@ -175,6 +159,7 @@ def resume(
         typer.Option("--accept-code-change", help="Go on although the tools' code has changed."),
     ] = False,
     base_url: BaseUrl = None,
+    key_env: KeyEnv = None,
     cassette: Cassette = None,
     prices: PriceFile = None,
     writer: Writer = None,
@@ -187,7 +172,7 @@ def resume(
     from agent import session
     from agent.cast import Provider, Roles
 
-    provider = Provider(base_url=base_url, cassette=cassette, prices=prices)
+    provider = Provider(base_url=base_url, key_env=key_env, cassette=cassette, prices=prices)
     given = Roles(writer=writer, sceptic=sceptic, judges=tuple(judge or ()))
     if sets.is_set(run_path):
         sets.drive_set(run_path, given, provider, accept_code_change=accept_code_change)
@@ -252,7 +237,7 @@ def rerun(
 
     with faults_told():
         panel = make_panel(judge or (), Limits(), Provider(cassette=cassette))
-        worker = session.start_worker(stored_case(run_path), run_path)
+        worker = session.start_worker(stored_case(run_path), run_path, ask_again=True)
         seat(panel, worker)
         try:
             result = again(run_path, worker)
@@ -336,10 +321,12 @@ def tools(
 @app.command()
 def call(
     tool: Annotated[str, typer.Argument(help="A tool's name; see `naturalist tools`.")],
-    subject: Annotated[str, typer.Option(help="Model folder or hub id.")],
+    subject: Annotated[str, typer.Option(help="Model folder, hub id or api:PROVIDER/MODEL.")],
     args: Annotated[str, typer.Option(help="The arguments as JSON, or @FILE.")] = "{}",
     reference: Annotated[str | None, typer.Option(help="Reference model.")] = None,
     adapter: Annotated[str | None, typer.Option(help="PEFT adapter of the subject.")] = None,
+    subject_url: SubjectUrl = None,
+    subject_key_env: SubjectKeyEnv = None,
     seed: Annotated[int, typer.Option(help="All randomness comes from it.")] = 0,
     judge: Judges = None,
     out: Annotated[Path, typer.Option(help="Where blobs are written.")] = Path("runs/calls"),
@@ -372,6 +359,7 @@ def call(
             }
         )
         panel = make_panel(judge or (), case.limits, Provider())
+        case = session.reached(case, session.Models(url=subject_url, key_env=subject_key_env))
         worker = session.start_worker(case, out)
         seat(panel, worker)
         try:

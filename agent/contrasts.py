@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from agent.prediction import Prediction
 from tools.measures import Measure, ProbeReading, is_rate
@@ -156,15 +156,20 @@ def reachable(prediction: Prediction, low: float, high: float) -> bool:
     return high >= 0 if prediction.direction == "more" else low <= 0
 
 
-def check_prompts(prediction: Prediction, arms: Mapping[str, ArmPrompts]) -> None:
-    """Raise `ToolError` when arms that should differ give the model the same prompts, all of them explore ones."""
-    marks = {name: mark(prompts) for name, prompts in arms.items()}
+def check_prompts(
+    prediction: Prediction, arms: Mapping[str, ArmPrompts], everywhere: Sequence[str] = ()
+) -> None:
+    """Raise `ToolError` when arms that should differ give the model the same prompts, all of them explore ones.
+
+    Slots `everywhere` fill the environment, so prompts that differ in them alone are not the same.
+    """
+    marks = {name: mark(prompts, everywhere) for name, prompts in arms.items()}
     faults: list[str] = []
     if "control" in arms and prediction.form != "trend":
         if marks["treatment"] == marks["control"]:
             faults.append("treatment and control are the same: the edits change no explore prompt")
         elif prediction.form == "equivalence":
-            faults += diluted(arms["treatment"], arms["control"])
+            faults += diluted(arms["treatment"], arms["control"], everywhere)
     for k, rival in enumerate(prediction.rivals):
         same = [
             name
@@ -188,14 +193,18 @@ def check_prompts(prediction: Prediction, arms: Mapping[str, ArmPrompts]) -> Non
         raise ToolError(*faults)
 
 
-def mark(prompts: ArmPrompts) -> str:
+def mark(prompts: ArmPrompts, everywhere: Sequence[str] = ()) -> str:
     """Return what a model gets in an arm, without the arm's name."""
     arm = prompts.arm.model_dump(mode="json", include={"model", "intervention"})
     texts = [item.prompt.model_dump(mode="json") for item in prompts.items]
-    return json.dumps([arm, texts, [source.model_dump(mode="json") for source in prompts.sources]])
+    script = [[item.slots.get(name) for name in everywhere] for item in prompts.items]
+    sources = [source.model_dump(mode="json") for source in prompts.sources]
+    return json.dumps([arm, texts, sources, script])
 
 
-def diluted(treatment: ArmPrompts, control: ArmPrompts) -> list[str]:
+def diluted(
+    treatment: ArmPrompts, control: ArmPrompts, everywhere: Sequence[str] = ()
+) -> list[str]:
     """Return a fault when too many prompts of an equivalence are the same in both arms."""
     if (
         treatment.arm.model != control.arm.model
@@ -203,7 +212,11 @@ def diluted(treatment: ArmPrompts, control: ArmPrompts) -> list[str]:
     ):
         return []
     pairs = zip(treatment.items, control.items, strict=True)
-    same = sum(one.prompt == other.prompt for one, other in pairs)
+    same = sum(
+        one.prompt == other.prompt
+        and all(one.slots.get(name) == other.slots.get(name) for name in everywhere)
+        for one, other in pairs
+    )
     if same <= UNCHANGED * len(treatment.items):
         return []
     return [

@@ -73,12 +73,13 @@ def key_findings() -> Iterator[Finding]:
         if os.environ.get(name):
             yield ("ok", f"{name} is set", 0)
         else:
-            yield ("note", f"{name} is not set; only language-model investigators need it", 0)
+            yield ("note", f"{name} is not set; only language models behind an API need it", 0)
 
 
 def model_findings() -> Iterator[Finding]:
     """Check the files of every model that the shipped cases name: present, safetensors, no code."""
     from agent.case import CaseError, load_case
+    from agent.engines import api_name
     from tools.faults import SubjectRefused
 
     seen: set[ModelLocator] = set()
@@ -89,6 +90,13 @@ def model_findings() -> Iterator[Finding]:
             yield ("FAULT", str(error).splitlines()[0], CONFIGURATION)
             continue
         for locator in filter(None, (case.subject, case.reference)):
+            if api_name(locator) is not None:
+                yield (
+                    "note",
+                    f"{path.name}: behind an API; nothing to check before it is asked",
+                    0,
+                )
+                continue
             plain = locator.model_copy(update={"chat_template_arguments": {}})
             if str(plain) in {str(each) for each in seen}:
                 continue

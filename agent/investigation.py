@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -55,6 +55,27 @@ class Spent(Record):
     requests: int = 1
     dollars: float | None = None
     """None where the model has no known price."""
+
+    def plus(self, other: Spent, times: int = 1) -> Spent:
+        """Return what two costs come to, the other `times` over; without dollars, which are priced anew."""
+        counts = [name for name in Spent.model_fields if name != "dollars"]
+        return Spent(**{k: getattr(self, k) + times * getattr(other, k) for k in counts})
+
+
+NOTHING_SPENT = Spent(requests=0)
+
+
+@runtime_checkable
+class PaidWorker(Protocol):
+    """A worker whose subject costs tokens."""
+
+    def spent(self) -> dict[str, Spent]:
+        """Return what each model has cost in all sessions of the run, by `provider/model`."""
+        ...
+
+    def dollars(self, model: str, spent: Spent) -> float | None:
+        """Return the dollars of so many tokens, or None where no price is known."""
+        ...
 
 
 class Turn(Record):
@@ -301,6 +322,7 @@ class Investigation:
             # Also of an experiment that came to nothing: it was paid for.
             for cost in self.costs():
                 self.folder.append("spent", cost)
+            self.record_spent()
         entry = ExperimentEntry(
             number=len(self.experiments) + 1,
             key=key,
@@ -312,6 +334,20 @@ class Investigation:
         )
         self.record("experiment", entry.model_dump(mode="json"), sync=True)
         return entry.number, done
+
+    def record_spent(self) -> None:
+        """Log what a subject behind an API has cost and the log does not say yet, also after a kill."""
+        if not isinstance(self.worker, PaidWorker):
+            return
+        for model, spent in self.worker.spent().items():
+            left = spent
+            for event in self.folder.of_type("spent"):
+                if (event.data["role"], event.data.get("model")) == ("subject", model):
+                    left = left.plus(Spent.model_validate(event.data["spent"]), -1)
+            if left.requests > 0:
+                left = left.model_copy(update={"dollars": self.worker.dollars(model, left)})
+                told = {"role": "subject", "model": model, "spent": left.model_dump(mode="json")}
+                self.record("spent", told)
 
     def seed_for(self, *parts: object) -> int:
         """Return a seed that only the run secret and `parts` determine."""

@@ -99,7 +99,7 @@ class JudgeFault(LLMError, JudgeFailed):
             retry_after=error.retry_after,
             request_id=error.request_id,
         )
-        self.who = f"judge {number} ({name})"
+        self.whose = f"judge {number} ({name})"
 
 
 class JudgeModel(NamedTuple):

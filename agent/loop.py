@@ -19,6 +19,7 @@ from agent.measure_check import check_measure
 from agent.population import draw
 from agent.sceptic import challenged, over, said_by
 from agent.screening import run_screens
+from tools.black_box import refusal_of
 from tools.boundary import plain_json
 from tools.registry import ToolError, find_tool, unknown
 
@@ -161,7 +162,7 @@ def execute(investigation: Investigation, call: ToolCall) -> dict[str, Any]:
     """Run one call: a house tool on the investigation, or a science tool on the worker."""
     if call.parse_error is not None:
         raise ToolError(f"the arguments are not a JSON object: {call.parse_error}")
-    speaker = investigation.exchanges[-1].turn.speaker
+    speaker = investigation.exchanges[-1].turn.speaker if investigation.exchanges else None
     tools = SCEPTIC_TOOLS if speaker == "sceptic" else HOUSE_TOOLS
     house = {tool.name for tool in tools}
     if call.name in house:
@@ -169,6 +170,9 @@ def execute(investigation: Investigation, call: ToolCall) -> dict[str, Any]:
         return tool(investigation, plain_json(call.arguments), None).model_dump(mode="json")
     science = [e["name"] for e in investigation.worker.catalogue.tools if e["for_investigator"]]
     if call.name not in science:
+        refused = refusal_of(call.name)
+        if refused is not None:
+            raise ToolError(refused)
         raise ToolError(unknown("tool", call.name, [*science, *house]))
     arguments = with_drawn_prompts(investigation, plain_json(call.arguments))
     seed = investigation.explore_seed(call.name, *place_of_call(investigation))

@@ -49,10 +49,12 @@ class Population(Record):
     pools: dict[Pool, PoolContent]
     scope: str
     """What a claim confirmed here generalises to, in words for the report."""
+    everywhere: tuple[str, ...] = ()
+    """Slots that every prompt shows although no template holds them: the case's environment does."""
 
     def usable(self, pool: Pool, slots: Iterable[str] = ()) -> list[str]:
         """Return a pool's templates, and so clusters, that show every one of `slots`."""
-        wanted = set(slots)
+        wanted = set(slots) - set(self.everywhere)
         return [
             name for name in self.pools[pool].templates if wanted <= marks(self.templates[name])
         ]
@@ -112,7 +114,10 @@ def population_of(case: Case, seed: int) -> Population:
         wrapped, wrappers = wrapped_templates(case.prompts)
         templates, slots = (*templates, *wrapped), slots | wrappers
         scope = "these prompts, in generic wrappers"
-    return split_population("case", templates, slots, case.fillings, scope, seed, case.part)
+    population = split_population("case", templates, slots, case.fillings, scope, seed, case.part)
+    if case.environment is None:
+        return population
+    return population.model_copy(update={"everywhere": tuple(sorted(case.environment.slots()))})
 
 
 def split_population(

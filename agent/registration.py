@@ -238,6 +238,7 @@ def check_references(
         faults.append("this case has no reference model: compare prompts, or give --reference")
     if prediction.form != "existence":
         shown = {name for template in population.templates.values() for name in marks(template)}
+        shown |= set(population.everywhere)
         hidden = [slot for slot in edited_slots(prediction) if slot not in shown]
         if hidden:
             faults.append(
@@ -303,7 +304,8 @@ def check_arms(
     size = (len(population.usable("explore", slots)), LOOKED_AT)
     look = draw(population, "explore", size, seed, slots=slots)
     if look:
-        check_prompts(prediction, build_arms(prediction.arms(), look, population, "explore", seed))
+        arms = build_arms(prediction.arms(), look, population, "explore", seed)
+        check_prompts(prediction, arms, population.everywhere)
 
 
 def run_pilot(

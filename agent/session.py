@@ -12,36 +12,46 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from agent.api_worker import api_worker
 from agent.budget import Budget
 from agent.case import Case, load_case, located
 from agent.cast import Cast, Provider, Roles, make_cast, same_roles, seat
 from agent.earlier_runs import count_earlier, told
+from agent.engines import api_name, check_engines
 from agent.investigation import Investigation, Spent
 from agent.language_model import LanguageModelInvestigator
+from agent.llm.prices import Prices
 from agent.loop import run
 from agent.opening import open_run, opened_event, resume_run, stored_case
 from agent.plan import answers_told
 from agent.population import population_of
 from agent.rendering import write_report
 from agent.run_folder import RunFolder
-from agent.terminal import RESOURCES, Progress, fail, faults_told, put, put_json, say
+from agent.terminal import CONFIGURATION, RESOURCES, Progress, fail, faults_told, put, put_json, say
 from tools.judging import needs_judges
 from tools.locator import ModelLocator
+from tools.registry import Record
 from tools.sequential import alpha_share
 from tools.worker_client import ProcessWorker, Worker
 
 NEEDED_MB = 200
 
 
-def changed_case(
-    path: Path,
-    subject: str | None,
-    reference: str | None,
-    adapter: str | None,
-    limits: dict[str, float | None],
-) -> Case:
-    """Read a case with what the command line changes about its models and limits; None changes nothing."""
+class Models(Record):
+    """What a command line changes about a case's models; None changes nothing."""
+
+    subject: str | None = None
+    reference: str | None = None
+    adapter: str | None = None
+    url: str | None = None
+    """Where models behind an API are, subject and reference alike."""
+    key_env: str | None = None
+
+
+def changed_case(path: Path, models: Models, limits: dict[str, float | None]) -> Case:
+    """Read a case with what the command line changes; raise `CaseError` for models that do not go together."""
     case = load_case(path)
+    subject, reference, adapter = models.subject, models.reference, models.adapter
     here = Path.cwd()
     changes: dict[str, Any] = {}
     if subject is not None:
@@ -57,7 +67,21 @@ def changed_case(
     given = {name: value for name, value in limits.items() if value is not None}
     if given:
         changes["limits"] = case.limits.model_copy(update=given)
-    return case.model_copy(update=changes)
+    case = reached(case.model_copy(update=changes), models)
+    check_engines(case)
+    return case
+
+
+def reached(case: Case, models: Models) -> Case:
+    """Return a case whose models are asked at the address, and with the key, of the command line."""
+    given = {"base_url": models.url, "key_env": models.key_env}
+    given = {name: value for name, value in given.items() if value is not None}
+    changes = {
+        role: locator.model_copy(update=given)
+        for role, locator in (("subject", case.subject), ("reference", case.reference))
+        if locator is not None and (role == "subject" or api_name(locator) is not None)
+    }
+    return case.model_copy(update=changes) if given else case
 
 
 def new_run_path(runs: Path, name: str) -> Path:
@@ -80,9 +104,25 @@ def check_disk(path: Path) -> None:
         )
 
 
-def start_worker(case: Case, path: Path) -> ProcessWorker:
-    """Start the process that holds the subject; its blobs go where the run is."""
+def start_worker(
+    case: Case, path: Path, prices: Path | None = None, *, ask_again: bool = False
+) -> Worker:
+    """Start what holds the subject; its blobs go where the run is.
+
+    With `ask_again`, a subject behind an API is asked also what it was asked before.
+    """
     progress = Progress()
+    check_engines(case)
+    name = api_name(case.subject)
+    if name is not None:
+        known = Prices.load(prices)
+        if case.limits.dollars is not None and known.cost(name, Spent()) is None:
+            fail(
+                CONFIGURATION,
+                f"no price is known for the subject {name}, so a budget in dollars cannot be kept; give its "
+                "prices with --prices FILE.toml (0 for a server of your own), or a budget in tokens",
+            )
+        return api_worker(case, path, progress, known, keep=not ask_again, say=say)
     if case.subject.model.startswith("synthetic:"):
         table = Path(case.subject.model.removeprefix("synthetic:"))
         return ProcessWorker(
@@ -116,6 +156,7 @@ def drive_new(
     seed: int,
     circumstances: Callable[[Worker], Mapping[str, Any]] = lambda _: {},
     again: Path | None = None,
+    prices: Path | None = None,
 ) -> None:
     """Open a run and drive it to its end; a run that could not be opened leaves nothing behind.
 
@@ -124,7 +165,7 @@ def drive_new(
     """
     with faults_told(str(path) if (path / "events.jsonl").exists() else None):
         needs_judges(case.measure, cast.panel)
-        worker = start_worker(case, path)
+        worker = start_worker(case, path, prices)
         seat(cast.panel, worker)
         try:
             population_of(case, seed)
@@ -157,7 +198,7 @@ def drive_old(
         case = stored_case(path)
         name = opened_event(RunFolder(path))["investigator"]
         cast = make_cast(name, case, same_roles(path, given), provider)
-        worker = start_worker(case, path)
+        worker = start_worker(case, path, provider.prices)
         seat(cast.panel, worker)
         try:
             drive(resume_run(path, worker, accept_code_change=accept_code_change), cast)

@@ -33,6 +33,8 @@ ROUNDS = ((12, 3), (12, 8))
 PER_CLUSTER, PER_CLUSTER_SMALL = 8, 20
 """Prompts a template for a large explored effect, and for one below half."""
 LARGE = 0.5
+USUAL_LENGTH, LONGEST = 32, 2048
+"""Tokens that exploring tools take by themselves, and at most."""
 
 
 class SystematicInvestigator:
@@ -55,6 +57,7 @@ def condition_plan(briefing: dict[str, Any]) -> Plan:
         samples=1,
         with_reference=False,
         measure=briefing["measure"],
+        **answer_length(briefing),
     )
     mined = (results[0].result or {}).get("prompt_words", [])
     cells = conditions(briefing, [each["word"] for each in mined if abs(each["z"]) > 3])
@@ -93,7 +96,14 @@ def explore(
         factors=factors,
         measure=briefing["measure"],
         with_reference=False,
+        **answer_length(briefing),
     )
+
+
+def answer_length(briefing: dict[str, Any]) -> dict[str, int]:
+    """Return how long answers may be, where the case wants longer ones than tools give by themselves."""
+    wanted = briefing["max_new_tokens"]
+    return {"max_new_tokens": min(wanted, LONGEST)} if wanted > USUAL_LENGTH else {}
 
 
 def read_effects(result: CallResult) -> dict[str, float]:

@@ -83,7 +83,7 @@ def faults_told(run: str | None = None) -> Generator[None]:
         fail(code, f"{error}{advice}")
     except LLMError as error:
         wrong = error.kind in ("auth", "invalid")
-        fail(CONFIGURATION if wrong else RESOURCES, f"{error.who}: {error}.{again}")
+        fail(CONFIGURATION if wrong else RESOURCES, f"{error.whose}: {error}.{again}")
     except KeyboardInterrupt:
         fail(INTERRUPTED, f"interrupted.{again}")
     except OSError as error:

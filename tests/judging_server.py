@@ -18,7 +18,7 @@ from agent.llm.prices import Price, Prices
 from agent.loop import run
 from agent.opening import open_run
 from tests.anthropic_dialect import MessagesDialect
-from tests.llm_server import LLMServer, Reply, Step, Usage
+from tests.llm_server import LLMServer, Recorded, Reply, Step, Usage
 from tests.openai_dialects import ChatDialect, ResponsesDialect
 from tests.scripted_run import Scripted, case_of, turns, worker_for
 
@@ -70,9 +70,11 @@ def output_in(body: dict[str, Any]) -> str:
     return one[2]
 
 
-def answering(rule: Callable[[str, str], str]) -> Callable[[dict[str, Any]], Step]:
-    """Return a rule of the server from (model, output) to what a judge says."""
-    return lambda body: Reply(rule(body["model"], output_in(body)), usage=USAGE)
+def answering(rule: Callable[[str, str], str]) -> Callable[[Recorded], Step]:
+    """Return what a server answers by a rule from (model, output) to what a judge says."""
+    return lambda recorded: Reply(
+        rule(recorded.body["model"], output_in(recorded.body)), usage=USAGE
+    )
 
 
 def says_yes(model: str, output: str) -> str:

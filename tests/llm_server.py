@@ -156,8 +156,9 @@ class LLMServer:
     def __init__(self, *dialects: Dialect) -> None:
         self.dialects = {dialect.path: dialect for dialect in dialects}
         self.script: list[Step] = []
-        self.rule: Rule | None = None
-        """Answers every request in place of the script, which takes no parallel ones."""
+        self.answer: Callable[[Recorded], Step] | None = None
+        """What answers when the script is over, from many threads at once; None: nothing does."""
+        self.lock = threading.Lock()
         self.requests: list[Recorded] = []
         self.closing = threading.Event()
         handler = type("ServerHandler", (_Handler,), {"llm": self})
@@ -210,19 +211,21 @@ class _Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         headers = {name.lower(): value for name, value in self.headers.items()}
         recorded = Recorded(self.path, headers, json.loads(text), text, time.monotonic())
-        self.llm.requests.append(recorded)
+        with self.llm.lock:
+            self.llm.requests.append(recorded)
         dialect = self.llm.dialects.get(path)
         if dialect is None:
             return self.send_error(404)
-        step = dialect.fault(headers, recorded.body) or self._next_step(recorded.body)
+        step = dialect.fault(headers, recorded.body) or self._next_step(recorded)
         return self._answer(dialect, step, recorded.body)
 
-    def _next_step(self, body: dict[str, Any]) -> Step:
-        if self.llm.rule is not None:
-            return self.llm.rule(body)
-        return (
-            self.llm.script.pop(0) if self.llm.script else Error(400, message="the script is over")
-        )
+    def _next_step(self, recorded: Recorded) -> Step:
+        with self.llm.lock:
+            if self.llm.script:
+                return self.llm.script.pop(0)
+        if self.llm.answer is not None:
+            return self.llm.answer(recorded)
+        return Error(400, message="the script is over")
 
     def _answer(self, dialect: Dialect, step: Step, body: dict[str, Any]) -> None:
         match step:

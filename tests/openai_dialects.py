@@ -98,6 +98,19 @@ class ChatDialect(_OpenAI):
         return self.error_body(error)
 
 
+class VllmDialect(ChatDialect):
+    """Chat Completions as vLLM has it: it takes sampling parameters, and an answer's forced beginning."""
+
+    def shared_faults(self, body: dict[str, Any]) -> Iterator[str]:
+        plain = {name: value for name, value in body.items() if name != "temperature"}
+        yield from super().shared_faults(plain)
+        continued = body["messages"][-1]["role"] == "assistant"
+        if continued != body.get("continue_final_message", False):
+            yield "continue_final_message goes with a trailing assistant message, and only with one"
+        if continued and body.get("add_generation_prompt", True):
+            yield "Cannot set both `continue_final_message` and `add_generation_prompt`"
+
+
 def chat_chunk(delta: Event, finish: str | None = None) -> Event:
     """Return a chunk of Chat Completions."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}

@@ -37,10 +37,14 @@ def test_order_and_digits_are_named_by_the_edits_that_change_them() -> None:
     swap = {"kind": "swap_slots", "slots": ["a", "b"], "condition": "put_last", "anchor": "wrong"}
     padded = {"kind": "format_numbers", "slots": ["a", "b"], "style": "equal_decimals"}
     for words in ("order", "order: `wrong` last"):
-        assert names_any(compared(swap), (words,)) and not names_any(compared(padded), (words,))
+        assert names_any(compared(swap).prediction, (words,)) and not names_any(
+            compared(padded).prediction, (words,)
+        )
     for words in ("digits", "length", "number format: equal decimals"):
-        assert names_any(compared(padded), (words,)) and not names_any(compared(swap), (words,))
-    assert not names_any(compared(swap), ("order: `wrong` first",))
+        assert names_any(compared(padded).prediction, (words,)) and not names_any(
+            compared(swap).prediction, (words,)
+        )
+    assert not names_any(compared(swap).prediction, ("order: `wrong` first",))
 
 
 def test_levels_that_nobody_tested_stand_beside_the_headline(tmp_path: Path) -> None:

@@ -203,10 +203,14 @@ def test_the_plan_names_the_cost_of_a_model_where_its_price_is_known(
 
 def test_the_command_line_changes_models_and_minutes(tmp_path: Path) -> None:
     path = write_case(tmp_path)
-    case = session.changed_case(path, "hub/one", "none", "hub/two", {"minutes": 3.0})
+    case = session.changed_case(
+        path,
+        session.Models(subject="hub/one", reference="none", adapter="hub/two"),
+        {"minutes": 3.0},
+    )
     assert (case.subject.model, case.subject.adapter) == ("hub/one", "hub/two")
     assert case.reference is None and case.limits.minutes == 3.0
-    assert session.changed_case(path, None, None, "none", {}).subject.adapter is None
+    assert session.changed_case(path, session.Models(adapter="none"), {}).subject.adapter is None
 
 
 def test_a_folder_that_is_no_run_and_a_run_that_is_locked(tmp_path: Path) -> None:

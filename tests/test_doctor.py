@@ -87,3 +87,11 @@ def test_an_orphan_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(doctor, "find_orphan", lambda _: 4242)
     ((line, code),) = faults(tmp_path / "runs")
     assert "4242" in line and code == 5
+
+
+def test_a_shipped_case_behind_an_api_is_no_fault(tmp_path: Path, cases: Path) -> None:
+    behind = CASE.replace('"model"', '"api:openai-chat/model"')
+    (cases / "one.toml").write_text(behind, encoding="utf-8")
+    assert faults(tmp_path / "runs") == []
+    told = [line for _, line, _ in doctor.findings_of(tmp_path / "runs")]
+    assert any("one.toml: behind an API" in line for line in told)

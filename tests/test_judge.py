@@ -32,7 +32,7 @@ from tools.judging import Asked
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LLMServer]:
     forget_environment(monkeypatch)
     with new_server() as running:
-        running.rule = answering(says_yes)
+        running.answer = answering(says_yes)
         yield running
 
 
@@ -76,7 +76,7 @@ def test_nonsense_refusals_and_flagged_texts_are_no_labels(server: LLMServer) ->
         "e": Error(400, message="The response was filtered: content_filter"),
         "f": Reply("yes"),
     }
-    server.rule = lambda body: said[output_in(body)]
+    server.answer = lambda recorded: said[output_in(recorded.body)]
     panel = panel_at(server.url, QWEN, CLAUDE)
     found = panel([Asked(question=QUESTION, prompt=None, output=text) for text in said])
     assert found.labels[0] == (None,) * 5 + (1,)
@@ -84,10 +84,10 @@ def test_nonsense_refusals_and_flagged_texts_are_no_labels(server: LLMServer) ->
 
 
 def test_a_model_that_is_not_there_ends_the_call(server: LLMServer) -> None:
-    server.rule = lambda body: Error(404, type="not_found_error", message="no such model")
+    server.answer = lambda recorded: Error(404, type="not_found_error", message="no such model")
     with pytest.raises(JudgeFault, match="no such model") as caught:
         panel_at(server.url)([Asked(question=QUESTION, prompt=None, output="x")])
-    assert caught.value.kind == "invalid" and "judge " in caught.value.who
+    assert caught.value.kind == "invalid" and "judge " in caught.value.whose
 
 
 HOSTILE = (

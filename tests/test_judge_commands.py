@@ -17,7 +17,7 @@ def test_the_command_line_takes_judges_keeps_their_names_and_no_address(
 ) -> None:
     forget_environment(monkeypatch)
     with new_server() as server:
-        server.rule = answering(says_yes)
+        server.answer = answering(says_yes)
         take_judges(tmp_path, server, monkeypatch)
 
 

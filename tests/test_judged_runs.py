@@ -37,7 +37,7 @@ from tests.judging_server import (
     strings_of,
     to_its_end,
 )
-from tests.llm_server import Error, LLMServer, Step, forget_environment
+from tests.llm_server import Error, LLMServer, Recorded, Step, forget_environment
 from tests.processes import wait_until
 from tests.scripted_run import case_of, hypotheses, make_run, worker_for
 from tests.test_verify import Forger
@@ -50,7 +50,7 @@ from tools.worker_client import InProcessWorker
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LLMServer]:
     forget_environment(monkeypatch)
     with new_server() as running:
-        running.rule = answering(says_yes)
+        running.answer = answering(says_yes)
         yield running
 
 
@@ -141,17 +141,17 @@ def test_a_run_whose_judge_fails_is_kept_and_asks_the_same_when_it_goes_on(
 ) -> None:
     lock, count = threading.Lock(), [0]
 
-    def failing(body: dict[str, Any]) -> Step:
+    def failing(recorded: Recorded) -> Step:
         with lock:
             count[0] += 1
-        if "version" in output_text(body) and kind == "quota":
+        if "version" in output_text(recorded.body) and kind == "quota":
             return Error(402, type="billing_error", message="credit is used up")
-        return answering(says_yes)(body)
+        return answering(says_yes)(recorded)
 
     def output_text(body: dict[str, Any]) -> str:
         return "version" if count[0] > 6 else output_in(body)
 
-    server.rule = failing
+    server.answer = failing
     path = tmp_path / "run"
     shown = JUDGED | {"show_prompt": True}
     panel = panel_at(server.url)
@@ -167,11 +167,11 @@ def test_a_run_whose_judge_fails_is_kept_and_asks_the_same_when_it_goes_on(
     with pytest.raises(JudgeFault if kind == "quota" else KeyboardInterrupt) as caught:
         judged_run(path, panel, measure=shown)
     if isinstance(caught.value, JudgeFault):
-        assert caught.value.kind in ("quota", "invalid") and caught.value.who.startswith("judge ")
+        assert caught.value.kind in ("quota", "invalid") and caught.value.whose.startswith("judge ")
     assert wait_until(lambda: all(each.name != "judge" for each in threading.enumerate()), 10)
     asked = {r.text for r in server.requests}
     server.requests.clear()
-    server.rule = answering(says_yes)
+    server.answer = answering(says_yes)
     worker = worker_for(path)
     worker.judge = again = panel_at(server.url)
     investigation = resume_run(path, worker)
@@ -193,7 +193,7 @@ def test_judges_that_read_otherwise_are_told_and_not_registered(
             return "yes"
         return says_yes(model, output)
 
-    server.rule = answering(contrary)
+    server.answer = answering(contrary)
     said = script(JUDGED, 2, interpretations={}, summary="")
     found = judged_run(tmp_path, panel_at(server.url), said)
     assert not found.registrations
@@ -220,7 +220,7 @@ def test_a_confirmation_that_judges_read_otherwise_is_not_supported(
             return "no"
         return says_yes(model, output)
 
-    server.rule = answering(contrary)
+    server.answer = answering(contrary)
     worker.judge = panel_at(server.url)
     reopened = resume_run(tmp_path, worker)
     reopened.ended = None
@@ -312,7 +312,7 @@ def test_rerun_keeps_stored_labels_or_asks_again(tmp_path: Path, server: LLMServ
     worker.judge = panel_at(server.url)
     again = rerun(path, worker)
     assert again.identical and server.requests and "judged again" in again.lines()[-2]
-    server.rule = answering(lambda model, output: "yes")
+    server.answer = answering(lambda model, output: "yes")
     worker.judge = panel_at(server.url)
     assert not rerun(path, worker).agrees
     plain = make_run(tmp_path / "words")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -242,16 +243,28 @@ def test_every_fault_ends_as_it_should(
         assert error.retry_after == 7
 
 
-@pytest.mark.parametrize("how", ["stall", "trickle"])
-def test_a_stream_that_never_ends_is_given_up(server: LLMServer, how: Any) -> None:
-    client = AnthropicClient(api_key="test", base_url=server.url, timeout=0.2, deadline=0.2)
-    pings = {"type": "ping"}
-    step: Step = Broken("stall") if how == "stall" else Raw((pings,) * 2000)
-    if how == "trickle":
-        ticks = iter(range(10_000))
-        client.clock = lambda: 0.1 * next(ticks)
-    assert failure(server, client, step).kind == "transient"
+def test_a_silent_server_is_left(server: LLMServer) -> None:
+    client = AnthropicClient(api_key="test", base_url=server.url, timeout=0.2)
+    caught = failure(server, client, Broken("stall"))
+    assert caught.kind == "transient" and "timed out" in str(caught)
     client.close()
+
+
+@pytest.mark.parametrize("step", [Broken("trickle"), Raw(({"type": "ping"},) * 50)], ids=str)
+def test_a_stream_that_never_ends_is_left_at_the_deadline(server: LLMServer, step: Step) -> None:
+    clock: Callable[[], float] = itertools.count(0, 100).__next__
+    address = server.url
+    client = AnthropicClient("test", address, timeout=5.0, deadline=1800, clock=clock)
+    caught = failure(server, client, step)
+    # Comments keep a stream alive as well as events do, and make none.
+    assert caught.kind == "transient" and "no whole answer within 1800 s" in str(caught)
+    client.close()
+
+
+def test_an_answer_that_is_blocked_is_a_refusal(server: LLMServer, client: AnthropicClient) -> None:
+    blocked = "Output blocked by content filtering policy"
+    reply = ask(server, client, Error(400, type="invalid_request_error", message=blocked))
+    assert (reply.stop, reply.turn.text) == ("refusal", "") and blocked in reply.detail
 
 
 def test_a_long_wait_is_told_and_not_slept(server: LLMServer, client: AnthropicClient) -> None:

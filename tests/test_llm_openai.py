@@ -213,6 +213,7 @@ def test_a_turn_from_another_api_is_written_anew(server: LLMServer, client: Aske
 
 
 BILLING = "Rate limit reached. Visit platform.openai.com/account/billing to add a payment method."
+TOO_LARGE = "Request too large for m on tokens per min (TPM): Limit 10000, Requested 12000."
 STATUSES: list[tuple[Error, Kind]] = [
     (Error(401, "invalid_api_key"), "auth"),
     (Error(403), "auth"),
@@ -220,6 +221,7 @@ STATUSES: list[tuple[Error, Kind]] = [
     (Error(429, "insufficient_quota", "insufficient_quota"), "quota"),
     (Error(429), "rate"),
     (Error(429, "rate_limit_exceeded", "requests", BILLING), "rate"),
+    (Error(429, "rate_limit_exceeded", "tokens", TOO_LARGE), "context"),
     (Error(400, "context_length_exceeded", "invalid_request_error"), "context"),
     (Error(400, 400, "BadRequestError", "maximum context length is 8192 tokens"), "context"),
     (Error(400, None, "invalid_request_error", "no such field"), "invalid"),
@@ -263,7 +265,7 @@ IN_STREAM: list[tuple[Error, Kind]] = [
     (Error(code="rate_limit_exceeded", message=BILLING), "transient"),
     (Error(code="insufficient_quota", message="you spent it"), "quota"),
     (Error(code="context_length_exceeded", message="too long"), "context"),
-    (Error(code="invalid_prompt", message="no"), "invalid"),
+    (Error(code="unsupported_value", message="no"), "invalid"),
     (Error(message="the runner stopped"), "transient"),
     (Error(code=502, message="upstream"), "transient"),
     (Error(code=429, message="upstream"), "rate"),

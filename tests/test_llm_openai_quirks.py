@@ -15,7 +15,7 @@ from agent.llm.conversation import Reply as LLMReply
 from agent.llm.faults import Kind, LLMError
 from agent.llm.openai_chat import ChatClient
 from agent.llm.openai_responses import ResponsesClient
-from tests.llm_server import Call, LLMServer, Raw, Reply, Step, forget_environment
+from tests.llm_server import Broken, Call, Error, LLMServer, Raw, Reply, Step, forget_environment
 from tests.openai_dialects import ChatDialect, ResponsesDialect, chat_chunk
 
 OPENING = UserTurn(text="What is wrong with it?")
@@ -278,3 +278,19 @@ def test_this_server_refuses_bodies_that_providers_refuse(
 def test_calls_in_a_script_are_told_apart(server: LLMServer, responses: ResponsesClient) -> None:
     step = Reply(calls=(Call("c1", "look", "{}"), Call("c2", "look", "{}")))
     assert [call.id for call in ask(server, responses, step).turn.calls] == ["c1", "c2"]
+
+
+POLICIES = ["invalid_prompt", "content_policy_violation", "content_filter"]
+
+
+@pytest.mark.parametrize("adapter", [ChatClient, ResponsesClient])
+@pytest.mark.parametrize("code", POLICIES)
+@pytest.mark.parametrize("in_stream", [False, True])
+def test_a_refusal_by_policy_is_an_outcome_too(
+    server: LLMServer, adapter: type[ChatClient | ResponsesClient], code: str, in_stream: bool
+) -> None:
+    error = Error(400, code, "invalid_request_error", "flagged as against our policy")
+    client = adapter(base_url=f"{server.url}/v1", timeout=5.0)
+    reply = ask(server, client, Broken(error) if in_stream else error)
+    assert (reply.stop, reply.turn.text, reply.turn.calls) == ("refusal", "", ())
+    assert reply.detail == f"{code}: flagged as against our policy"

@@ -1,4 +1,4 @@
-"""The tools that need no look inside the model, in one tuple that loads no torch."""
+"""The tools that need no look inside the model, in one tuple that loads no torch; and the names of the others."""
 
 from __future__ import annotations
 
@@ -8,3 +8,23 @@ from tools.sampling import sample_responses
 from tools.scoring import score_arms
 
 BLACK_BOX = (sample_responses, vary_prompts, rank_candidates, score_arms)
+WHITE_BOX_NAMES = (
+    "screen_differences",
+    "logit_lens",
+    "train_probes",
+    "patch_activations",
+    "steer",
+    "ablate_direction",
+    "placebo_directions",
+)
+"""Known without the tools themselves, which load torch."""
+
+
+def refusal_of(name: str) -> str | None:
+    """Return the line that refuses a tool to a subject that cannot be looked into; None for other names."""
+    if name not in WHITE_BOX_NAMES:
+        return None
+    return (
+        f"`{name}` looks inside the model; this subject is behind an API (or a table): ask it with "
+        "sample_responses, vary_prompts or rank_candidates"
+    )

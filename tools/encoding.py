@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from tools.prompt import Message, Prompt
+from tools.prompt import Message, Prompt, behind_system
 from tools.registry import ToolError
 
 MARK = "Zebra7"
@@ -58,12 +58,7 @@ class Encoder:
 
     def with_system(self, turns: Sequence[Message]) -> tuple[Message, ...]:
         """Put the hidden system prompt first, before the visible one if there is one."""
-        if not self.system:
-            return tuple(turns)
-        if turns and turns[0].role == "system":
-            both = f"{self.system}\n\n{turns[0].content}"
-            return (Message(role="system", content=both), *turns[1:])
-        return (Message(role="system", content=self.system), *turns)
+        return behind_system(self.system, turns)
 
     def user_header(self, turns: Sequence[Message]) -> str:
         """Return the conversation and the opening of a user turn, cut out of a marked one."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from tools.faults import SubjectRefused
 from tools.registry import Record
@@ -35,7 +35,8 @@ class ModelLocator(Record):
     """Which model, from where. Goes from the command line to the worker and nowhere else."""
 
     model: str
-    """A local folder or a Hugging Face hub id."""
+    """A local folder, a Hugging Face hub id, or behind an API `api:anthropic/MODEL`, `api:openai/MODEL`,
+    `api:openai-chat/MODEL`."""
     revision: str | None = None
     adapter: str | None = None
     """A PEFT adapter: a local folder or a hub id."""
@@ -48,6 +49,14 @@ class ModelLocator(Record):
     """Passed to the chat template, such as `enable_thinking`."""
     digest: str | None = None
     """The digest the loaded files must have; see `digest`."""
+    base_url: str | None = None
+    """Of an API: its address, with the `/v1` of OpenAI's protocols."""
+    key_env: str | None = None
+    """Of an API: the environment variable that holds the server's own key."""
+    thinking: bool | None = None
+    """Of an API: thinking switched on or off; None leaves it to the provider."""
+    parallel: int = Field(default=16, ge=1, le=256)
+    """Of an API: how many requests are under way at once."""
 
 
 class ModelFiles:

@@ -9,7 +9,7 @@ make a contrast, and every tool and every confirmation speaks of arms in this fo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -44,6 +44,16 @@ def user_prompt(text: str, system: str | None = None) -> Prompt:
     """Return a prompt of one user turn, behind a system turn if given."""
     turns = [Message(role="system", content=system)] if system else []
     return Prompt(messages=(*turns, Message(role="user", content=text)))
+
+
+def behind_system(system: str | None, turns: Sequence[Message]) -> tuple[Message, ...]:
+    """Put a hidden system prompt first, before the visible one if there is one."""
+    if not system:
+        return tuple(turns)
+    if turns and turns[0].role == "system":
+        both = f"{system}\n\n{turns[0].content}"
+        return (Message(role="system", content=both), *turns[1:])
+    return (Message(role="system", content=system), *turns)
 
 
 class Template(Record):

@@ -203,7 +203,12 @@ def score_items(
 def sample(
     model: Any, items: Sequence[PromptItem], args: Any, context: Context, edits: Any = ()
 ) -> list[list[str]]:
-    """Sample answers to items; `args` says how many, how long and how hot. Noise goes by the item's id."""
+    """Sample answers to items; `args` says how many, how long and how hot. Noise goes by the item's id.
+
+    The items' slots fill the script of a subject that works in a scripted environment.
+    """
+    if getattr(model, "environment", None) is not None:
+        model = model.scripted([item.slots for item in items])
     generations = model.generate(
         [item.prompt for item in items],
         [item.id for item in items],
@@ -249,6 +254,8 @@ def add_readings(
     edits: Sequence[Any],
 ) -> list[dict[str, Any]]:
     """Fill rows from a probe's projection at its layer and position."""
+    if getattr(model, "d_model", None) == 0:
+        raise ToolError("a probe is read from activations, which this subject does not show")
     # The agent reads this module, and must not load torch with it.
     from tools.readings import projections
 

@@ -16,11 +16,23 @@ from agent.llm.conversation import (
     AssistantTurn,
     Reply,
     Request,
+    Sampling,
     StopReason,
     UserTurn,
+    declined,
     parsed_call,
 )
-from agent.llm.faults import LLMError, ended_early, kind_of, seconds_of
+from agent.llm.deadline import deadline_hooks
+from agent.llm.faults import (
+    NO_FORCED_START,
+    CannotDo,
+    LLMError,
+    PolicyRefusal,
+    ended_early,
+    kind_of,
+    seconds_of,
+)
+from agent.llm.keys import may_have_key, usual_key
 
 STOPS: dict[str, StopReason] = {
     "end_turn": "stop",
@@ -35,6 +47,9 @@ CACHE = {"type": "ephemeral", "ttl": "1h"}
 """Tools on a model may run longer than the five minutes of the default."""
 WITHOUT_ADAPTIVE = re.compile(r"claude-(3|2|instant|opus-4-[0-5]|sonnet-4-[0-5]|haiku-4-[0-5])")
 """Models from before adaptive thinking, where the provider does not tell."""
+ADAPTIVE = {"type": "adaptive", "display": "summarized"}
+BLOCKED = "content filtering policy"
+"""How the provider says in a 400 that it keeps an answer to itself."""
 
 
 class AnthropicClient:
@@ -48,18 +63,25 @@ class AnthropicClient:
         deadline: float = 1800.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`timeout` seconds may pass between two chunks, `deadline` seconds for a whole response."""
+        """`timeout` seconds may pass between two chunks, `deadline` seconds for a whole response.
+
+        Without a key the SDK looks for credentials itself, but only where they may be sent.
+        """
         import anthropic
         import httpx2
 
         self.sdk, self.http = anthropic, httpx2
-        self.deadline, self.clock = deadline, clock
         self.models: dict[str, Any] = {}
+        stranger = not may_have_key("anthropic", base_url)
+        key = api_key or usual_key("anthropic", base_url) or ("none" if stranger else None)
         try:
             self.client = anthropic.Anthropic(
-                api_key=api_key,
+                api_key=key,
                 base_url=base_url,
                 max_retries=0,
+                http_client=anthropic.DefaultHttpxClient(
+                    event_hooks=deadline_hooks(clock, deadline)
+                ),
                 timeout=httpx2.Timeout(timeout, connect=10.0),
             )
         except anthropic.AnthropicError as error:
@@ -74,7 +96,7 @@ class AnthropicClient:
         try:
             stream = self.client.messages.create(**self.body(request), stream=True)
             with stream:
-                return read_stream(self.limited(stream), stream.response.headers.get("request-id"))
+                return read_stream(stream, stream.response.headers.get("request-id"))
         except LLMError:
             raise
         except TypeError as error:
@@ -83,42 +105,39 @@ class AnthropicClient:
                 raise no_key(str(error)) from None
             raise
         except (self.sdk.APIError, self.http.HTTPError) as error:
-            raise self.told(error) from None
+            told = self.told(error)
+            if isinstance(told, PolicyRefusal):
+                return declined(str(told), request.model, told.request_id)
+            raise told from None
 
     def body(self, request: Request) -> dict[str, Any]:
         """Return the parameters of the call. A turn's bytes depend on that turn alone."""
         # Writing to the cache costs: not for a request that no other one begins with.
         cached = {"cache_control": CACHE} if request.session else {}
-        body: dict[str, Any] = {
-            "model": request.model,
-            "max_tokens": request.max_output_tokens,
-            "system": [{"type": "text", "text": request.system, **cached}],
-            "messages": [message_of(turn) for turn in request.turns],
-            **cached,
-        }
+        body: dict[str, Any] = {"model": request.model, "max_tokens": request.max_output_tokens}
+        if request.system:
+            body["system"] = [{"type": "text", "text": request.system, **cached}]
+        body["messages"] = [message_of(turn) for turn in request.turns]
+        body |= cached
         if request.tools:
             body["tools"] = [
                 {"name": t.name, "description": t.description, "input_schema": t.parameters}
                 for t in request.tools
             ]
             body["tool_choice"] = {"type": "auto" if request.may_call else "none"}
-        if self.thinks(request.model):
-            body["thinking"] = {"type": "adaptive", "display": "summarized"}
+        if request.sampling is not None:
+            add_sampling(body, request.sampling)
+        elif self.thinks(request.model):
+            body["thinking"] = ADAPTIVE
         return body
-
-    def limited(self, events: Iterator[Any]) -> Iterator[Any]:
-        """Pass events on until the deadline: a stream that trickles never times out by itself."""
-        end = self.clock() + self.deadline
-        for event in events:
-            if self.clock() > end:
-                raise LLMError("transient", f"the response took longer than {self.deadline:.0f} s")
-            yield event
 
     def told(self, error: Any) -> LLMError:
         """Return an error of the SDK or of the connection as ours."""
         if not isinstance(error, self.sdk.APIStatusError):
             return LLMError("transient", f"{type(error).__name__}: {error}"[:300])
         words = f"{error.type} {error.error_code} {error.api_message or error}"
+        if error.status_code in (200, 400) and BLOCKED in words.casefold():
+            return PolicyRefusal("invalid", words, request_id=error.request_id)
         return LLMError(
             kind_of(error.status_code, words),
             f"{error.status_code} {error.type or ''}: {error.api_message or error}"[:500],
@@ -153,6 +172,20 @@ class AnthropicClient:
     def close(self) -> None:
         """Close connections."""
         self.client.close()
+
+
+def add_sampling(body: dict[str, Any], wanted: Sampling) -> None:
+    """Add how the answer is drawn; the API has no seed, and refuses any temperature but its own."""
+    if wanted.thinking is not None:
+        body["thinking"] = ADAPTIVE if wanted.thinking else {"type": "disabled"}
+    if wanted.temperature not in (None, 1):
+        # The SDK has no word for it; the API's own refusal is told.
+        body["extra_body"] = {"temperature": wanted.temperature}
+    if wanted.forced_start:
+        if WITHOUT_ADAPTIVE.match(body["model"]) is None:
+            raise CannotDo(NO_FORCED_START)
+        start = {"type": "text", "text": wanted.forced_start}
+        body["messages"].append({"role": "assistant", "content": [start]})
 
 
 def no_key(words: str) -> LLMError:

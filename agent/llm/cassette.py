@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 
+from agent.investigation import NOTHING_SPENT
 from agent.llm.conversation import Client, Reply, Request
 from agent.llm.faults import LLMError
 from tools.registry import Record
@@ -18,31 +22,67 @@ class Entry(Record):
 
     key: str
     reply: Reply
+    scope: str = ""
+    """Who was asked, where one file holds the replies of several: part of the key."""
 
 
 class CassetteClient:
-    """Answers from a JSONL file; what is not in it goes to `inner` and is kept, or is an error."""
+    """Answers from a JSONL file; what is not in it goes to `inner` and is kept, or is an error.
 
-    def __init__(self, path: Path, inner: Client | None = None) -> None:
-        self.path, self.inner = path, inner
-        self.replies: dict[str, Reply] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                entry = Entry.model_validate_json(line)
-                self.replies[entry.key] = entry.reply
+    Any number of threads may ask; the same request is sent once, and the others wait for its reply.
+    """
+
+    def __init__(self, path: Path, inner: Client | None = None, scope: str = "") -> None:
+        """`scope` tells apart who was asked: the same request to another subject is another one."""
+        self.path, self.inner, self.scope = path, inner, scope
+        self.lock = threading.Lock()
+        self.replies: dict[str, Future[Reply]] = {}
+        self.spent = NOTHING_SPENT
+        """What all replies on file in this scope cost when they were asked for."""
+        for entry in read_entries(path):
+            if entry.scope == scope:
+                self.replies[entry.key] = future = Future()
+                future.set_result(entry.reply)
+                self.spent = self.spent.plus(entry.reply.spent)
 
     def generate(self, request: Request) -> Reply:
         """Return the recorded reply to exactly this request; raise `LLMError` when there is none."""
         key = request.key()
-        if key in self.replies:
-            return self.replies[key]
-        if self.inner is None:
-            raise LLMError("invalid", f"{self.path} holds no reply to this request ({key[:12]})")
-        reply = self.inner.generate(request)
+        if self.scope:
+            key = hashlib.sha256(f"{self.scope}\0{key}".encode()).hexdigest()
+        with self.lock:
+            future = self.replies.get(key)
+            asks = future is None
+            if future is None:
+                future = self.replies[key] = Future()
+        if asks:
+            self.ask(key, request, future)
+        return future.result()
+
+    def ask(self, key: str, request: Request, future: Future[Reply]) -> None:
+        """Ask the inner client and keep its reply; a failure is forgotten, so that it can be tried again."""
+        try:
+            if self.inner is None:
+                raise LLMError(
+                    "invalid", f"{self.path} holds no reply to this request ({key[:12]})"
+                )
+            reply = self.inner.generate(request)
+            self.keep(Entry(key=key, reply=reply, scope=self.scope))
+            future.set_result(reply)
+        finally:
+            if not future.done():
+                with self.lock:
+                    del self.replies[key]
+                # Others may wait for the same reply.
+                future.set_exception(sys.exception() or LLMError("transient", "given up"))
+
+    def keep(self, entry: Entry) -> None:
+        """Write an entry to the file, and count what it cost."""
+        line = entry.model_dump_json(exclude=None if self.scope else {"scope"}) + "\n"
         with WRITING, self.path.open("a", encoding="utf-8") as file:
-            file.write(Entry(key=key, reply=reply).model_dump_json() + "\n")
-        self.replies[key] = reply
-        return reply
+            file.write(line)
+        with self.lock:
+            self.spent = self.spent.plus(entry.reply.spent)
 
     def context_window(self, model: str) -> int | None:
         """Return what the inner client says; a cassette knows no window."""
@@ -52,3 +92,16 @@ class CassetteClient:
         """Close the inner client."""
         if self.inner:
             self.inner.close()
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """Return the entries of a cassette; a last line that was cut off in the middle is taken away."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        # A process killed while it wrote: the next line must not be joined to this one.
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return [Entry.model_validate_json(line) for line in content[:whole].splitlines()]

@@ -59,6 +59,17 @@ class AssistantTurn(Record):
     """Sent back to the same API as it is; a turn from elsewhere is written anew from text and calls."""
 
 
+class Sampling(Record):
+    """How an answer is drawn; None leaves it to the provider. Only subjects are asked like this."""
+
+    temperature: float | None = Field(default=None, ge=0)
+    seed: int | None = Field(default=None, ge=0)
+    """Left out where a protocol has no seed."""
+    thinking: bool | None = None
+    forced_start: str = ""
+    """Words that the answer is made to begin with; they are not part of the reply."""
+
+
 class Request(Record):
     """One request: the whole conversation so far."""
 
@@ -71,10 +82,13 @@ class Request(Record):
     max_output_tokens: int = Field(default=16_000, ge=1)
     session: str = ""
     """Names the conversation to the provider's cache; empty for a request that stands alone."""
+    sampling: Sampling | None = None
 
     def key(self) -> str:
         """Return the SHA-256 of the request in canonical form; the session's name does not count."""
-        content = self.model_dump(mode="json", exclude={"session"})
+        # Without sampling the key is what it was before there was any, for cassettes on file.
+        unsaid = {"session"} if self.sampling else {"session", "sampling"}
+        content = self.model_dump(mode="json", exclude=unsaid)
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
@@ -85,11 +99,25 @@ class Reply(Record):
     stop: StopReason
     detail: str = ""
     """The provider's own reason, the category of a refusal."""
+    refusal: str = ""
+    """The model's own words of refusal, where the protocol keeps them apart from the text."""
     thinking: str = ""
     """The readable part of its reasoning, for the transcript; never sent back from here."""
     spent: Spent
     model: str
     request_id: str | None = None
+
+
+def declined(why: str, model: str, request_id: str | None) -> Reply:
+    """Return the reply of a provider that will not answer a request at all."""
+    return Reply(
+        turn=AssistantTurn(),
+        stop="refusal",
+        detail=why,
+        spent=Spent(),
+        model=model,
+        request_id=request_id,
+    )
 
 
 class Client(Protocol):

@@ -33,10 +33,24 @@ TRANSIENT_TYPES = (
 )
 
 
+POLICY_CODES = (
+    "invalid_prompt",
+    "bio_policy",
+    "misalignment_policy_violation",
+    "content_policy_violation",
+    "content_filter",
+)
+"""Codes of OpenAI and of gateways under which a request fails because the provider will not answer."""
+NO_FORCED_START = (
+    "behind this API an answer cannot be made to begin with given words: ask for them in the user's "
+    "turn, or serve an open model with vLLM"
+)
+TOO_LARGE = "request too large"
+"""How OpenAI's 429 begins when one request alone is above the limit of tokens a minute."""
+
+
 class LLMError(Exception):
     """A request that failed, in one line."""
-
-    who = "the investigating model"
 
     def __init__(
         self,
@@ -53,6 +67,19 @@ class LLMError(Exception):
         self.retry_after = retry_after
         """Seconds to wait, if the provider named them."""
         self.request_id = request_id
+        self.whose = "the investigating model"
+        """Whose provider failed, in words for a terminal."""
+
+
+class PolicyRefusal(LLMError):
+    """The provider will not answer this request: an outcome, which adapters return as a reply."""
+
+
+class CannotDo(LLMError):
+    """The protocol has no words for what a request asks; nothing was sent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("invalid", message)
 
 
 def ended_early(request_id: str | None) -> LLMError:
@@ -68,6 +95,9 @@ def kind_of(status: int | None, words: str) -> Kind:
     lowered = words.casefold()
     if status in (401, 403):
         return "auth"
+    if status in (None, 200, 429) and TOO_LARGE in lowered:
+        # No wait makes it smaller; only a shorter conversation goes through.
+        return "context"
     if status == 402 or (status == 429 and any(word in lowered for word in QUOTA_WORDS)):
         return "quota"
     if any(word in lowered for word in CONTEXT_WORDS) and status in (None, 200, 400, 413, 422, 500):

@@ -12,11 +12,13 @@ from agent.llm.conversation import (
     AssistantTurn,
     Reply,
     Request,
+    Sampling,
     StopReason,
     UserTurn,
+    declined,
     parsed_call,
 )
-from agent.llm.faults import LLMError, ended_early
+from agent.llm.faults import NO_FORCED_START, CannotDo, LLMError, PolicyRefusal, ended_early
 from agent.llm.openai_wire import (
     OpenAIConnection,
     answer_text,
@@ -42,9 +44,12 @@ class ChatClient(OpenAIConnection):
         """Send a request and read the whole response; raise `LLMError`."""
         answer = _Answer()
         body = _body(request, official=self.official)
-        with asked(self.sdk.chat.completions.create, body) as (chunks, request_id):
-            for chunk in chunks:
-                answer.add(chunk)
+        try:
+            with asked(self.sdk.chat.completions.create, body) as (chunks, request_id):
+                for chunk in chunks:
+                    answer.add(chunk)
+        except PolicyRefusal as refusal:
+            return declined(str(refusal), request.model, refusal.request_id)
         return answer.reply(request, request_id)
 
 
@@ -77,7 +82,35 @@ def _body(request: Request, *, official: bool) -> dict[str, Any]:
         ]
         body["tool_choice"] = "auto" if request.may_call else "none"
         body["parallel_tool_calls"] = True
+    if request.sampling is not None:
+        (_sampled_officially if official else _sampled)(body, request.sampling)
     return body
+
+
+def _sampled(body: dict[str, Any], wanted: Sampling) -> None:
+    """Add how the answer is drawn, in the words of vLLM, which other servers share or pass over."""
+    if wanted.temperature is not None:
+        body["temperature"] = wanted.temperature
+    if wanted.seed is not None:
+        body["seed"] = wanted.seed
+    more: dict[str, Any] = {}
+    if wanted.thinking is not None:
+        more["chat_template_kwargs"] = {"enable_thinking": wanted.thinking}
+    if wanted.forced_start:
+        body["messages"].append({"role": "assistant", "content": wanted.forced_start})
+        more |= {"continue_final_message": True, "add_generation_prompt": False}
+    if more:
+        body["extra_body"] = more
+
+
+def _sampled_officially(body: dict[str, Any], wanted: Sampling) -> None:
+    """Add how the answer is drawn by OpenAI, whose reasoning models refuse most of it."""
+    if wanted.forced_start:
+        raise CannotDo(NO_FORCED_START)
+    if wanted.temperature not in (None, 1):
+        body["temperature"] = wanted.temperature
+    if wanted.thinking is not None:
+        body["reasoning_effort"] = "medium" if wanted.thinking else "none"
 
 
 def _messages(turn: UserTurn | AssistantTurn) -> list[Any]:
@@ -197,6 +230,7 @@ class _Answer:
             turn=AssistantTurn(text=text, calls=calls, api=API, said=said),
             stop=stop,
             detail=mended(self.refusal) or self.finish,
+            refusal=mended(self.refusal),
             thinking=self._thinking(said),
             spent=spent_of(self.usage, "prompt", "completion"),
             model=self.model or request.model,

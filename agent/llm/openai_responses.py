@@ -11,11 +11,13 @@ from agent.llm.conversation import (
     AssistantTurn,
     Reply,
     Request,
+    Sampling,
     StopReason,
     UserTurn,
+    declined,
     parsed_call,
 )
-from agent.llm.faults import ended_early
+from agent.llm.faults import NO_FORCED_START, POLICY_CODES, CannotDo, PolicyRefusal, ended_early
 from agent.llm.openai_wire import (
     OpenAIConnection,
     answer_text,
@@ -26,9 +28,10 @@ from agent.llm.openai_wire import (
 )
 
 API: Api = "openai.responses"
+OFF = {"effort": "none"}
 LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
-REFUSALS = ("invalid_prompt", "bio_policy", "misalignment_policy_violation")
-"""Codes under which a response fails because the provider will not answer."""
+FEWEST_TOKENS = 16
+"""A smaller limit is refused; an answer may then be some tokens longer than was asked."""
 STOPS: dict[str, StopReason] = {"max_output_tokens": "max_tokens", "content_filter": "refusal"}
 
 
@@ -37,6 +40,12 @@ class ResponsesClient(OpenAIConnection):
 
     def generate(self, request: Request) -> Reply:
         """Send a request and read the whole response; raise `LLMError`."""
+        try:
+            return self._response(request)
+        except PolicyRefusal as refusal:
+            return declined(str(refusal), request.model, refusal.request_id)
+
+    def _response(self, request: Request) -> Reply:
         with asked(self.sdk.responses.create, _body(request)) as (events, request_id):
             for event in events:
                 sort = event.pop("type", None)
@@ -54,7 +63,7 @@ def _body(request: Request) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": request.model,
         "input": [item for turn in request.turns for item in _items(turn)],
-        "max_output_tokens": request.max_output_tokens,
+        "max_output_tokens": max(request.max_output_tokens, FEWEST_TOKENS),
         "store": False,
         # Without it reasoning comes back as a bare name that the server has forgotten by then.
         "include": ["reasoning.encrypted_content"],
@@ -76,7 +85,21 @@ def _body(request: Request) -> dict[str, Any]:
         ]
         body["tool_choice"] = "auto" if request.may_call else "none"
         body["parallel_tool_calls"] = True
+    if request.sampling is not None:
+        body |= _sampled(request.sampling)
     return body
+
+
+def _sampled(wanted: Sampling) -> dict[str, Any]:
+    """Return how the answer is drawn; reasoning models refuse a temperature, and nobody takes a seed."""
+    if wanted.forced_start:
+        raise CannotDo(NO_FORCED_START)
+    more: dict[str, Any] = {}
+    if wanted.temperature not in (None, 1):
+        more["temperature"] = wanted.temperature
+    if wanted.thinking is not None:
+        more["reasoning"] = {"effort": "medium", "summary": "auto"} if wanted.thinking else OFF
+    return more
 
 
 def _items(turn: UserTurn | AssistantTurn) -> list[Any]:
@@ -121,6 +144,7 @@ def _reply(response: dict[str, Any], request: Request, request_id: str | None) -
         turn=AssistantTurn(text=text, calls=calls if whole else (), api=API, said=said),
         stop=stop,
         detail=detail,
+        refusal=refusal,
         thinking=_parts(output, "reasoning", "summary", "text")
         or _parts(output, "reasoning", "content", "text"),
         spent=spent_of(response.get("usage"), "input", "output"),
@@ -135,7 +159,7 @@ def _stop(
     """Return why a response ended and in whose words; raise if it failed."""
     if response.get("status") == "failed":
         error: dict[str, Any] = response.get("error") or {}
-        if error.get("code") not in REFUSALS:
+        if error.get("code") not in POLICY_CODES:
             raise fault_of(error, request_id=request_id)
         return "refusal", f"{error['code']}: {error.get('message') or ''}"
     if refusal:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -11,10 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from agent.investigation import Spent
 from agent.llm.conversation import ToolAnswer
-from agent.llm.faults import LLMError, kind_of, seconds_of
+from agent.llm.deadline import deadline_hooks
+from agent.llm.faults import (
+    POLICY_CODES,
+    TOO_LARGE,
+    LLMError,
+    PolicyRefusal,
+    kind_of,
+    seconds_of,
+)
+from agent.llm.keys import address_of, is_own, usual_key
 
 if TYPE_CHECKING:
-    import httpx2
     import openai
 
 CONNECT_SECONDS = 10.0
@@ -34,14 +41,14 @@ class OpenAIConnection:
         """Open no connection yet; raise `LLMError` without a key.
 
         Args:
-            api_key: OPENAI_API_KEY by default; a server at a base URL may need none.
+            api_key: OPENAI_API_KEY by default, where that may be sent; a server of one's own may need none.
             base_url: with its `/v1`; OPENAI_BASE_URL or OpenAI itself by default.
             timeout: the longest silence of the server, in seconds.
             clock: the deadline's clock, in seconds.
             deadline: the longest time of one attempt, however steadily its bytes arrive.
         """
-        address = base_url or os.environ.get("OPENAI_BASE_URL")
-        key = api_key or os.environ.get("OPENAI_API_KEY") or ("none" if address else None)
+        self.address = address_of("openai", base_url)
+        key = api_key or usual_key("openai", base_url) or ("none" if not self.official else None)
         if key is None:
             raise LLMError(
                 "auth", "no API key for OpenAI: set the environment variable OPENAI_API_KEY"
@@ -53,17 +60,16 @@ class OpenAIConnection:
         with translated():
             self.sdk = openai.OpenAI(
                 api_key=key,
-                base_url=address,
+                base_url=self.address,
                 timeout=httpx2.Timeout(timeout, connect=CONNECT_SECONDS),
                 max_retries=0,
-                http_client=openai.DefaultHttpxClient(event_hooks=_deadline_hooks(clock, deadline)),
+                http_client=openai.DefaultHttpxClient(event_hooks=deadline_hooks(clock, deadline)),
             )
 
     @property
     def official(self) -> bool:
         """Whether this is OpenAI itself and not a server that speaks its protocol."""
-        host = self.sdk.base_url.host
-        return host == "api.openai.com" or host.endswith(".api.openai.com")
+        return is_own("openai", self.address)
 
     def context_window(self, model: str) -> int | None:
         """Return None: neither protocol tells."""
@@ -72,37 +78,6 @@ class OpenAIConnection:
     def close(self) -> None:
         """Close connections."""
         self.sdk.close()
-
-
-def _deadline_hooks(
-    clock: Callable[[], float], deadline: float
-) -> dict[str, list[Callable[..., None]]]:
-    """Return HTTP hooks that end a body still arriving at the deadline.
-
-    They watch bytes, not events: a stream may stay alive on comments alone, which make no event.
-    """
-    import httpx2
-
-    class Watched(httpx2.SyncByteStream):
-        def __init__(self, body: Any, until: float) -> None:
-            self.body, self.until = body, until
-
-        def __iter__(self) -> Iterator[bytes]:
-            for chunk in self.body:
-                if clock() > self.until:
-                    raise httpx2.ReadTimeout(f"no whole answer within {deadline:g} s")
-                yield chunk
-
-        def close(self) -> None:
-            self.body.close()
-
-    def begin(request: httpx2.Request) -> None:
-        request.extensions["until"] = clock() + deadline
-
-    def watch(response: httpx2.Response) -> None:
-        response.stream = Watched(response.stream, response.request.extensions["until"])
-
-    return {"request": [begin], "response": [watch]}
 
 
 @contextmanager
@@ -178,12 +153,14 @@ def fault_of(
     if status is None and code.isdigit() and 400 <= int(code) < 600:
         status = int(code)
     words = f"{sort} {code} {message}"
-    if "rate_limit" in code:
+    if "rate_limit" in code and TOO_LARGE not in message.casefold():
         words = code  # the message of a mere rate limit advertises the billing page
     elif not sort and not code:
         words += " server_error"  # it broke off and cannot say why
     place = f"HTTP {status}" if status else "in the stream"
     name = f" {code or sort}" if code or sort else ""
+    if code in POLICY_CODES and status in (None, 400):
+        return PolicyRefusal("invalid", f"{code}: {message}", status=status, request_id=request_id)
     return LLMError(
         kind_of(status, words),
         f"{place}{name}: {message}",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from pathlib import Path
 
-from agent.llm.cassette import CassetteClient
 from agent.llm.conversation import Client
+from agent.llm.keys import Owner, address_of, named_key
 from agent.llm.retrying import RetryingClient, Say
 
 PROVIDERS = ("anthropic", "openai", "openai-chat")
+OWNERS: dict[str, Owner] = {
+    "anthropic": "anthropic",
+    "openai": "openai",
+    "openai-chat": "openai",
+}
 
 
 def is_model(name: str) -> bool:
@@ -18,42 +23,51 @@ def is_model(name: str) -> bool:
     return provider in PROVIDERS and bool(slash) and bool(model)
 
 
+def address_for(name: str, base_url: str | None) -> str:
+    """Return where requests to `provider/model` go."""
+    return address_of(OWNERS[name.partition("/")[0]], base_url)
+
+
 def make_client(
     name: str,
     base_url: str | None = None,
-    cassette: Path | None = None,
+    key_env: str | None = None,
+    *,
     say: Say = lambda text: None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Client:
     """Return a client that retries, for the provider of `name`; raise `LLMError` without credentials.
 
-    Keys and, where none is given, base URLs come from the environment, as the SDKs read them.
+    Keys and, where none is given, base URLs come from the environment; `key_env` names the variable of
+    a server's own key. `sleep` waits between tries.
     """
-    client: Client = RetryingClient(MAKERS[name.partition("/")[0]](base_url), say=say)
-    return CassetteClient(cassette, client) if cassette else client
+    provider = name.partition("/")[0]
+    key = named_key(OWNERS[provider], base_url, key_env)
+    return RetryingClient(MAKERS[provider](key, base_url), say=say, sleep=sleep)
 
 
-def anthropic_client(base_url: str | None) -> Client:
+def anthropic_client(key: str | None, base_url: str | None) -> Client:
     """Return a client of the Messages API."""
     from agent.llm.anthropic_messages import AnthropicClient
 
-    return AnthropicClient(base_url=base_url)
+    return AnthropicClient(key, base_url)
 
 
-def responses_client(base_url: str | None) -> Client:
+def responses_client(key: str | None, base_url: str | None) -> Client:
     """Return a client of OpenAI's Responses API."""
     from agent.llm.openai_responses import ResponsesClient
 
-    return ResponsesClient(base_url=base_url)
+    return ResponsesClient(key, base_url)
 
 
-def chat_client(base_url: str | None) -> Client:
+def chat_client(key: str | None, base_url: str | None) -> Client:
     """Return a client of the Chat Completions protocol."""
     from agent.llm.openai_chat import ChatClient
 
-    return ChatClient(base_url=base_url)
+    return ChatClient(key, base_url)
 
 
-MAKERS: dict[str, Callable[[str | None], Client]] = {
+MAKERS: dict[str, Callable[[str | None, str | None], Client]] = {
     "anthropic": anthropic_client,
     "openai": responses_client,
     "openai-chat": chat_client,
