@@ -1,6 +1,9 @@
 """The front door: the `naturalist` command. It mounts the rooms' commands and does nothing else."""
 
 from agent.commands import app
+from agent.door_commands import mount
+
+mount(app)
 
 
 def main() -> None:

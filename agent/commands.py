@@ -41,6 +41,10 @@ Cassette = Annotated[
 PriceFile = Annotated[
     Path | None, typer.Option(help="TOML with dollars per million tokens: input, output, ...")
 ]
+OwnTools = Annotated[
+    list[Path] | None,
+    typer.Option("--tools", help="A file of tools of your own, with a tuple TOOLS; repeatable."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
 
 
@@ -81,6 +85,7 @@ def investigate(
     sceptic: Annotated[
         str | None, typer.Option(help="Model that may only register counter-experiments.")
     ] = None,
+    own_tools: OwnTools = None,
     runs: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     as_json: AsJson = False,
@@ -102,10 +107,13 @@ def investigate(
                 "\n".join(f"{k}: {v}" for k, v in planned.items())
             )
             return
+        opening = session.Opening(
+            seed=seed, roles=roles.named(), tools=session.tool_files(own_tools or ())
+        )
         path = session.new_run_path(runs, case.name)
         session.check_disk(path)
     say(f"run: {path}")
-    session.drive_new(path, case, chosen, seed, roles, provider)
+    session.drive_new(path, case, chosen, opening, provider)
     session.announce(path, as_json)
 
 
@@ -131,7 +139,7 @@ def resume(
         name = opened_event(RunFolder(run_path))["investigator"]
         provider = session.Provider(base_url=base_url, cassette=cassette, prices=prices)
         chosen = session.make_investigator(name, case.limits, provider)
-        worker = session.start_worker(case, run_path)
+        worker = session.worker_again(run_path)
         try:
             opened = resume_run(run_path, worker, accept_code_change=accept_code_change)
             session.drive(opened, chosen, provider)
@@ -175,11 +183,10 @@ def verify(run_path: RunPath, as_json: AsJson = False) -> None:
 def rerun(run_path: RunPath, as_json: AsJson = False) -> None:
     """Run the confirmations of a run again on the model, and compare outputs and verdicts."""
     from agent import session
-    from agent.opening import stored_case
     from agent.rerun import rerun as again
 
     with faults_told():
-        worker = session.start_worker(stored_case(run_path), run_path)
+        worker = session.worker_again(run_path)
         try:
             result = again(run_path, worker)
         finally:
@@ -201,11 +208,11 @@ def replicate(
 ) -> None:
     """Test one finding once more, with a fresh seed, on the templates held in reserve."""
     from agent import session
-    from agent.opening import resume_run, stored_case
+    from agent.opening import resume_run
     from agent.rerun import replicate as once_more
 
     with faults_told():
-        worker = session.start_worker(stored_case(run_path), run_path)
+        worker = session.worker_again(run_path)
         try:
             investigation = resume_run(run_path, worker)
             try:
@@ -228,14 +235,22 @@ def tools(
     name: Annotated[
         str | None, typer.Argument(help="One tool's text and schema; all are listed without it.")
     ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="All of them, as a page for a language model.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the tools, or show one tool's text and JSON schema."""
     from agent.house_tools import HOUSE_TOOLS
+    from agent.tool_page import tools_page
     from tools.catalogue import TOOLS
     from tools.registry import find_tool
 
     every = [tool for tool in (*TOOLS, *HOUSE_TOOLS) if tool.for_investigator]
+    if markdown:
+        with faults_told():
+            put(tools_page(every if name is None else [find_tool(every, name)]))
+        return
     if name is None:
         if as_json:
             put_json([tool.entry() for tool in every])
@@ -258,6 +273,7 @@ def call(
     reference: Annotated[str | None, typer.Option(help="Reference model.")] = None,
     adapter: Annotated[str | None, typer.Option(help="PEFT adapter of the subject.")] = None,
     seed: Annotated[int, typer.Option(help="All randomness comes from it.")] = 0,
+    own_tools: OwnTools = None,
     out: Annotated[Path, typer.Option(help="Where blobs are written.")] = Path("runs/calls"),
 ) -> None:
     """Call one tool on a model and print its result as JSON."""
@@ -286,7 +302,7 @@ def call(
                 "prompts": ["x"],
             }
         )
-        worker = session.start_worker(case, out)
+        worker = session.start_worker(case, out, session.tool_files(own_tools or ()))
         try:
             done = worker.call(tool, arguments, seed)
         finally:

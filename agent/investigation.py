@@ -156,6 +156,14 @@ class Writer(Protocol):
         ...
 
 
+class Words(Protocol):
+    """Where words to a running investigation come from."""
+
+    def since(self, heard: int) -> list[Any]:
+        """Return the words after the first `heard`."""
+        ...
+
+
 class Investigation:
     """Case, log, worker, and everything that has happened so far."""
 
@@ -170,6 +178,10 @@ class Investigation:
         """Who else takes part: role -> name of a model."""
         self.writer: Writer | None = None
         """Set by whoever drives the run, like the worker; nothing of it is in the log."""
+        self.words: Words | None = None
+        """Set by whoever drives the run; what was heard stands in the log as notices."""
+        self.heard = 0
+        """How many words the turns so far came after."""
         self.populations: dict[str, Population] = {"case": population_of(self.case, self.seed)}
         self.exchanges: list[Exchange] = []
         self.experiments: list[ExperimentEntry] = []
@@ -260,6 +272,7 @@ class Investigation:
     def _apply_clock(self, data: dict[str, Any]) -> None:
         self.minutes, self.limit = data["minutes"], data.get("limit")
         self.notices = tuple(data.get("notices", ()))
+        self.heard = data.get("heard", self.heard)
 
     def _apply_submission(self, data: dict[str, Any]) -> None:
         self.submission = Submission.model_validate(data)

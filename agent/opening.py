@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -46,8 +46,11 @@ def open_run(
     investigator_name: str,
     seed: int,
     roles: Mapping[str, str] | None = None,
+    tools: Sequence[str] = (),
 ) -> Investigation:
-    """Make a run folder and write its first event; `roles` names the models of other roles.
+    """Make a run folder and write its first event.
+
+    `roles` names the models of other roles, `tools` the files of a researcher's own tools.
 
     Raises `RunError` if there is a run already, `ToolError` if the case's prompts cannot be split;
     then nothing is written.
@@ -64,6 +67,7 @@ def open_run(
             "catalogue": worker.catalogue.model_dump(mode="json"),
             "versions": versions(),
             **({"roles": dict(roles)} if roles else {}),
+            **({"tools": list(tools)} if tools else {}),
         },
         sync=True,
     )
@@ -105,6 +109,11 @@ def read_run(path: Path) -> Investigation:
 def stored_case(path: Path) -> Case:
     """Return the case of a run, with the places of its models, for loading them again."""
     return Case.model_validate(opened_event(RunFolder(path))["case"])
+
+
+def stored_tools(path: Path) -> tuple[str, ...]:
+    """Return the files of own tools that a run was opened with."""
+    return tuple(opened_event(RunFolder(path)).get("tools", ()))
 
 
 def catalogue_of(folder: RunFolder) -> Catalogue:

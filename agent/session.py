@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from agent.budget import Budget
 from agent.case import Case, Limits, load_case, located
+from agent.house_tools import HOUSE_TOOLS, SCEPTIC_TOOLS
 from agent.investigation import Investigation, Spent
 from agent.language_model import LanguageModelInvestigator
 from agent.llm.conversation import Client
 from agent.llm.prices import Prices
 from agent.llm.providers import PROVIDERS, is_model, make_client
-from agent.loop import Investigator, run
-from agent.opening import open_run
+from agent.loop import HANDED_IN, Investigator, run
+from agent.opening import open_run, stored_case, stored_tools
 from agent.plan import answers_told
 from agent.population import population_of
 from agent.rendering import write_report
@@ -35,9 +37,12 @@ from agent.terminal import (
     put_json,
     say,
 )
+from agent.words import WordsAside
 from agent.writer import LanguageModelWriter
+from tools.boundary import DEFAULT_CATALOGUE, Catalogue
 from tools.locator import ModelLocator
-from tools.registry import Record
+from tools.registry import Record, ToolError
+from tools.remote import OnProgress
 from tools.sequential import alpha_share
 from tools.worker_client import ProcessWorker
 
@@ -87,6 +92,8 @@ def make_investigator(name: str, limits: Limits, provider: Provider | None = Non
         return ScriptedInvestigator.load(Path(name.removeprefix("scripted:")))
     if is_model(name):
         return language_model(name, limits, provider or Provider())
+    if name in HANDED_IN:
+        fail(CONFIGURATION, HANDED_IN[name])
     return fail(
         CONFIGURATION,
         f"unknown investigator {name!r}; known: systematic, scripted:FILE.json, "
@@ -162,9 +169,17 @@ def check_disk(path: Path) -> None:
         )
 
 
-def start_worker(case: Case, path: Path) -> ProcessWorker:
-    """Start the process that holds the subject; its blobs go where the run is."""
-    progress = Progress()
+def start_worker(
+    case: Case,
+    path: Path,
+    own_tools: Sequence[str] = (),
+    on_progress: OnProgress | None = None,
+) -> ProcessWorker:
+    """Start the process that holds the subject; its blobs go where the run is.
+
+    `own_tools` are files of a researcher's tools, as `tools.boundary.load_tools` takes them.
+    """
+    progress = on_progress or Progress()
     if case.subject.model.startswith("synthetic:"):
         table = Path(case.subject.model.removeprefix("synthetic:"))
         return ProcessWorker(
@@ -173,48 +188,90 @@ def start_worker(case: Case, path: Path) -> ProcessWorker:
             path / "blobs",
             progress,
             table,
-            catalogue=("tools.black_box:BLACK_BOX",),
+            catalogue=("tools.black_box:BLACK_BOX", *own_tools),
             folder=path,
         )
     reference = case.reference.model_dump(mode="json") if case.reference else None
     return ProcessWorker(
-        case.subject.model_dump(mode="json"), reference, path / "blobs", progress, folder=path
+        case.subject.model_dump(mode="json"),
+        reference,
+        path / "blobs",
+        progress,
+        catalogue=(DEFAULT_CATALOGUE, *own_tools),
+        folder=path,
     )
+
+
+def worker_again(path: Path, on_progress: OnProgress | None = None) -> ProcessWorker:
+    """Start the worker of a run once more, with the models and the tools it was opened with."""
+    return start_worker(stored_case(path), path, stored_tools(path), on_progress)
+
+
+def tool_files(given: Sequence[Path]) -> tuple[str, ...]:
+    """Return files of own tools by their full path; raise `ToolError` for one that is not there."""
+    gone = [path for path in given if not path.is_file()]
+    if gone:
+        raise ToolError(f"--tools: no file {gone[0]}")
+    return tuple(str(path.resolve()) for path in given)
+
+
+class Opening(Record):
+    """What a new run is opened with beside its case."""
+
+    seed: int = 0
+    roles: dict[str, str] = {}
+    """Role -> name of a model."""
+    tools: tuple[str, ...] = ()
+    """Files of a researcher's own tools."""
+
+
+def open_new(
+    path: Path, case: Case, name: str, opening: Opening, on_progress: OnProgress | None = None
+) -> Investigation:
+    """Start a worker and open a run; one that could not be opened leaves nothing behind."""
+    worker = start_worker(case, path, opening.tools, on_progress)
+    try:
+        population_of(case, opening.seed)
+        # A model that is refused is refused here, before there is a log.
+        refuse_shadowed(worker.catalogue)
+        return open_run(path, case, worker, name, opening.seed, opening.roles, opening.tools)
+    except BaseException:
+        worker.close()
+        if not (path / "events.jsonl").exists():
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def refuse_shadowed(catalogue: Catalogue) -> None:
+    """Raise `ToolError` for a tool that has the name of one of ours, and so could never be called."""
+    ours = {tool.name for tool in (*HOUSE_TOOLS, *SCEPTIC_TOOLS)}
+    taken = [entry["name"] for entry in catalogue.tools if entry["name"] in ours]
+    if taken:
+        raise ToolError(f"a tool of yours is called {taken[0]!r}, as one of the harness; rename it")
 
 
 def drive_new(
     path: Path,
     case: Case,
     investigator: Investigator,
-    seed: int,
-    roles: Roles | None = None,
+    opening: Opening,
     provider: Provider | None = None,
 ) -> None:
     """Open a run and drive it to its end; a run that could not be opened leaves nothing behind."""
     with faults_told(str(path) if (path / "events.jsonl").exists() else None):
-        worker = start_worker(case, path)
-        try:
-            population_of(case, seed)
-            # A model that is refused is refused here, before there is a log.
-            _ = worker.catalogue
-            named = roles.named() if roles else {}
-            investigation = open_run(path, case, worker, investigator.name, seed, named)
-        except BaseException:
-            worker.close()
-            if not (path / "events.jsonl").exists():
-                shutil.rmtree(path, ignore_errors=True)
-            raise
+        investigation = open_new(path, case, investigator.name, opening)
     with faults_told(str(path)):
         try:
             drive(investigation, investigator, provider or Provider())
         finally:
-            worker.close()
+            investigation.worker.close()
 
 
 def drive(investigation: Investigation, investigator: Investigator, provider: Provider) -> None:
     """Run the loop to its end and write the report."""
     try:
         sceptic = with_roles(investigation, provider)
+        investigation.words = WordsAside(investigation.folder.path)
         budget = Budget(investigation.case.limits, investigation.minutes)
         run(investigation, investigator, budget, sceptic)
     finally:

@@ -33,6 +33,10 @@ class Overdue(Exception):
     """The call ran past its deadline; one line on how far it got."""
 
 
+class Cancelled(Exception):
+    """Whoever asked for the call no longer wants it; one line on how far it got."""
+
+
 class Call:
     """One call under way: its request and what has been heard of it."""
 
@@ -40,7 +44,7 @@ class Call:
         self.tool, self.arguments, self.seed = tool, arguments, seed
         self.started = self.heard = time.monotonic()
         self.progress = ""
-        self.warned = False
+        self.warned = self.cancelled = False
 
     def silent(self) -> float:
         """Return for how many seconds nothing was heard; the first long silence is logged."""
@@ -53,7 +57,7 @@ class Call:
     def failed(
         self,
         catalogue: Catalogue,
-        kind: Literal["investigator", "resources", "deadline", "worker_lost"],
+        kind: Literal["investigator", "resources", "deadline", "worker_lost", "cancelled"],
         line: str,
     ) -> Experiment:
         """Return the experiment of a call that came to nothing."""
@@ -77,6 +81,7 @@ class RemoteWorker:
         self.on_progress = on_progress
         self.number = 0
         self.turn = threading.RLock()
+        self.under_way: Call | None = None
         self.channel: Channel | None = None
         self.known: Catalogue | None = None
 
@@ -178,7 +183,7 @@ class RemoteWorker:
     ) -> Experiment:
         """Run one tool while no other call is under way."""
         try:
-            call = Call(tool, plain_json(arguments), seed)
+            call = self.under_way = Call(tool, plain_json(arguments), seed)
         except ToolError as error:
             return Call(tool, {}, seed).failed(self.catalogue, "investigator", str(error))
         lost = ""
@@ -187,11 +192,19 @@ class RemoteWorker:
                 return self.attempt(call, deadline_s)
             except Overdue as error:
                 return call.failed(self.catalogue_said(), "deadline", str(error))
+            except Cancelled as error:
+                return call.failed(self.catalogue_said(), "cancelled", str(error))
             except Lost as error:
                 log.warning("%s: %s%s", tool, error, self.log_hint())
                 lost = str(error)
         line = f"{lost} during {tool}, and again when it was tried once more"
         return call.failed(self.catalogue_said(), "worker_lost", line)
+
+    def cancel(self) -> None:
+        """Give up the call under way, from another thread: its experiment says that it was cancelled."""
+        call = self.under_way
+        if call is not None:
+            call.cancelled = True
 
     def catalogue_said(self) -> Catalogue:
         """Return the catalogue without starting a worker that was just stopped."""
@@ -259,8 +272,10 @@ class RemoteWorker:
     def frames(self, channel: Channel, call: Call, until: float) -> Iterator[dict[str, Any]]:
         """Yield frames as they come, until `until`; look after the worker in between."""
         while (left := until - time.monotonic()) > 0:
+            if call.cancelled:
+                raise Cancelled(f"{call.tool} was cancelled by whoever asked for it{call.progress}")
             try:
-                yield channel.receive(timeout=min(1.0, left))
+                yield channel.receive(timeout=min(0.5, left))
             except TimeoutError:
                 self.check_alive(call.silent())
 
