@@ -134,7 +134,10 @@ class Door:
         if name == JOB_STATUS.name and arguments.get("cancel"):
             self.desk.cancel()
         if not await self.until_free(session):
-            return self.running(name)
+            state = self.running(name)
+            if name in (BEGIN.name, JOB_STATUS.name):
+                return state
+            raise ToolError(f"{name} was not called: {state.content[0].text}")
         self.check_fault()
         if name == BEGIN.name:
             return self.told_briefing()
@@ -178,7 +181,8 @@ class Door:
         fraction, note = self.progress
         told_state = {"status": "running", "progress": round(fraction, 3), "note": note}
         text = f"still running ({fraction:.0%}, {note}); call job_status for its result"
-        if name == BEGIN.name or self.desk.shown is None and self.desk.last() is None:
+        investigation = self.desk.investigation
+        if investigation is None or not investigation.exchanges:
             text = f"still preparing ({fraction:.0%}, {note}); call begin again"
         return told(text, told_state)
 

@@ -122,7 +122,7 @@ def test_a_client_completes_an_investigation_and_the_gates_compute_the_verdicts(
     assert told_in_full and not any(mark in seen for mark in told_in_full)
 
 
-@pytest.mark.parametrize("killed_before", [3, 4, 5])
+@pytest.mark.parametrize("killed_before", [4, 5])
 def test_killed_in_the_middle_it_goes_on_and_comes_to_the_same(
     tmp_path: Path, killed_before: int
 ) -> None:
@@ -182,6 +182,11 @@ def slow(tmp_path: Path) -> list[object]:
     return [write_case(tmp_path), "--runs", tmp_path / "runs", "--tools", path]
 
 
+async def begin(client: Client) -> None:
+    while text_of(await client.call_tool("begin", {})).startswith("still preparing"):
+        pass
+
+
 def wait_call(seconds: float) -> dict[str, Any]:
     return {"name": "wait_a_while", "arguments": {"seconds": seconds}}
 
@@ -195,17 +200,17 @@ def test_progress_is_told_and_a_call_that_takes_long_is_collected_later(
         heard.append((done, message))
 
     async def work(client: Client) -> None:
-        await client.call_tool("begin", {})
+        await begin(client)
         found = await client.call_tool("find_tool", {"words": "wait a while"})
         assert found.structured_content["tool"]["name"] == "wait_a_while"
-        result = await client.call_tool("call_tool", wait_call(2.0), progress_callback=progress)
+        result = await client.call_tool("call_tool", wait_call(4.0), progress_callback=progress)
         assert result.structured_content["status"] == "running"
         other = await client.call_tool("note", {"text": "too early"})
-        assert other.structured_content["status"] == "running"
+        assert other.is_error and "note was not called" in text_of(other)
         result = await client.call_tool("job_status", {})
         while result.structured_content.get("status") == "running":
             result = await client.call_tool("job_status", {})
-        assert result.structured_content["waited"] == 2.0
+        assert result.structured_content["waited"] == 4.0
 
     with_client([*slow, "--patience", 1], work)
     assert len(heard) > 2 and any("waiting" in (message or "") for _, message in heard)
@@ -219,13 +224,15 @@ def test_a_cancelled_exploration_is_stopped_and_logged_as_failed(
     slow: list[object], tmp_path: Path, way: str
 ) -> None:
     async def work(client: Client) -> None:
-        await client.call_tool("begin", {})
+        await begin(client)
         if way == "the request":
             with anyio.move_on_after(1.5):
                 await client.call_tool("call_tool", wait_call(300))
         else:
             await client.call_tool("call_tool", wait_call(300))
             last = await client.call_tool("job_status", {"cancel": True})
+            while not last.is_error and last.structured_content["status"] == "running":
+                last = await client.call_tool("job_status", {})
             assert last.is_error and "cancelled" in text_of(last)
         after = await client.call_tool("note", {"text": "went on"})
         assert not after.is_error, text_of(after)

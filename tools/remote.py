@@ -112,9 +112,9 @@ class RemoteWorker:
     @property
     def catalogue(self) -> Catalogue:
         """What the worker said when it started; starts it if it has not been."""
-        self.open()
-        assert self.known is not None
-        return self.known
+        if self.known is None:
+            self.open()
+        return self.catalogue_said()
 
     def open(self) -> Channel:
         """Return the connection, made and greeted if there is none.
