@@ -18,6 +18,7 @@ from agent.investigation import ExperimentEntry, Investigation
 from agent.opening import opened_event
 from agent.prediction import FAMILIES, Hypothesis
 from agent.wording import describe_arm
+from agent.words import words_heard
 from tools.prompt import Arm
 from tools.registry import Record
 from tools.scoring import cluster_means, mean
@@ -115,6 +116,8 @@ class Report(Record):
     untested_families: tuple[str, ...]
     tests: Tests
     experiments: tuple[ExperimentEntry, ...]
+    words: tuple[str, ...] = ()
+    """What the researcher said to the running investigation, each with the turn it came before."""
     spent: dict[str, float]
     versions: dict[str, Any]
     seed: int
@@ -167,6 +170,7 @@ def build_report(investigation: Investigation) -> Report:
             abandoned=len(investigation.registrations) - len(investigation.verdicts),
         ),
         experiments=tuple(investigation.experiments),
+        words=words_heard(investigation.exchanges),
         spent=spent(investigation),
         versions=versions_of(investigation, opened),
         seed=investigation.seed,

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from agent.investigation import Exchange
 from agent.run_folder import RunError, RunFolder
 from tools.registry import Record
 
 FILE = "words.jsonl"
 LONGEST = 2000
+SAID = "A word from the researcher: "
 DEAF = ("systematic", "scripted")
 """Investigators that are programs and read no notice."""
 
@@ -70,4 +73,14 @@ def say_to(folder: Path, text: str) -> Word:
 
 def notice_of(word: Word) -> str:
     """Return a word as the investigator reads it."""
-    return f"A word from the researcher: {word.text}"
+    return f"{SAID}{word.text}"
+
+
+def words_heard(exchanges: Sequence[Exchange]) -> tuple[str, ...]:
+    """Return every word of a run with the turn that it came before, for the report."""
+    return tuple(
+        f"before turn {number}: {notice.removeprefix(SAID)}"
+        for number, exchange in enumerate(exchanges, 1)
+        for notice in exchange.notices
+        if notice.startswith(SAID)
+    )
