@@ -83,7 +83,9 @@ class HandedIn:
         with self.changed:
             return self.changed.wait_for(lambda: self.free, seconds)
 
-    def hand_in(self, name: str, arguments: dict[str, object], parse_error: str | None = None) -> None:
+    def hand_in(
+        self, name: str, arguments: dict[str, object], parse_error: str | None = None
+    ) -> None:
         """Hand one call in; raises `ToolError` while another is under way and after the end."""
         with self.changed:
             if self.over:

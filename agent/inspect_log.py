@@ -1,5 +1,8 @@
 """A run as an Inspect log: one sample, its conversation, its events, and one score for each verdict."""
 
+# pyright: reportMissingImports=false
+# inspect-ai is an extra, and large: it is imported when a log is written.
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -8,12 +11,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from agent.exports import counts_of, exchange_messages, facts_of, messages_of, told_run
+from agent.as_conversation import counts_of, exchange_messages, facts_of, messages_of, told_run
 from agent.investigation import Investigation
 from agent.report import Report
 from agent.run_folder import RunError
 
-TOLD = ("step_zero", "screen", "hypothesis", "registration", "draw", "verdict", "note", "experiment")
+TOLD = (
+    "step_zero",
+    "screen",
+    "hypothesis",
+    "registration",
+    "draw",
+    "verdict",
+    "note",
+    "experiment",
+)
 """Events of the log that become info events; turns and results become messages and tool events."""
 HIDDEN = ("before", "burned", "labelled")
 """Long lists of which a reader of the transcript has no use."""
@@ -174,7 +186,13 @@ def usage_of(investigation: Investigation) -> Any:
 def events_of(investigation: Investigation, report: Report) -> Iterator[Any]:
     """Yield the log's events in their order, each turn in a span with its calls; a run has one clock a turn."""
     from inspect_ai.dataset import Sample
-    from inspect_ai.event import InfoEvent, SampleInitEvent, ScoreEvent, SpanBeginEvent, SpanEndEvent
+    from inspect_ai.event import (
+        InfoEvent,
+        SampleInitEvent,
+        ScoreEvent,
+        SpanBeginEvent,
+        SpanEndEvent,
+    )
 
     now = started(report)
     yield SampleInitEvent(

@@ -116,7 +116,9 @@ class Door:
         """Return the tools."""
         return types.ListToolsResult(tools=listed())
 
-    async def call_tool(self, ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
+    async def call_tool(
+        self, ctx: Any, params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
         """Answer one call: a mistake and a fault are told in the result."""
         arguments = dict(params.arguments or {})
         try:
@@ -137,7 +139,7 @@ class Door:
             state = self.running(name)
             if name in (BEGIN.name, JOB_STATUS.name):
                 return state
-            raise ToolError(f"{name} was not called: {state.content[0].text}")
+            raise ToolError(f"{name} was not called: {text_of(state)}")
         self.check_fault()
         if name == BEGIN.name:
             return self.told_briefing()
@@ -251,11 +253,16 @@ class Door:
         if self.desk.thread is None or not self.desk.free or self.desk.fault is not None:
             return "not there yet; call begin and wait for it"
         if uri == BRIEFING:
-            return str(getattr(self.told_briefing().content[0], "text", ""))
+            return text_of(self.told_briefing())
         if not self.desk.over or self.desk.investigation is None:
             return "there is no report before submit_report"
         page: Path = self.desk.investigation.folder.path / "report" / "report.md"
         return page.read_text(encoding="utf-8")
+
+
+def text_of(result: types.CallToolResult) -> str:
+    """Return the text of a result."""
+    return "\n".join(part.text for part in result.content if isinstance(part, types.TextContent))
 
 
 def told(

@@ -76,7 +76,6 @@ class Notebook:
         path: str | Path | None = None,
         seed: int = 0,
         tools: Sequence[str | Path] = (),
-        minutes: float | None = None,
     ) -> Self:
         """Open a new run, take step 0 and the screens; the other arguments are those of `investigate`.
 
@@ -84,10 +83,9 @@ class Notebook:
         `RunError` and `WorkerRefused`, each in one line.
         """
         if not isinstance(case, Case):
-            limits = {"minutes": minutes}
-            case = changed_case(Path(case), subject, reference, adapter, limits)
-        elif (subject, reference, adapter, minutes) != (None, None, None, None):
-            raise ToolError("a Case has its models and limits; changes go with the path of a case")
+            case = changed_case(Path(case), subject, reference, adapter, {})
+        elif (subject, reference, adapter) != (None, None, None):
+            raise ToolError("a Case has its models; changes go with the path of a case")
         folder = Path(path) if path is not None else new_run_path(Path("runs"), case.name)
         opening = Opening(seed=seed, tools=tool_files([Path(each) for each in tools]))
         desk = HandedIn("notebook")
@@ -219,9 +217,10 @@ class Notebook:
 
         number = experiment.experiment if isinstance(experiment, Outcome) else experiment
         found = items_frame(self.investigation)
+        wanted = found["experiment"] == number if number is not None else found["experiment"] > 0
         if self.investigation.submission is None:
-            found = found[found["purpose"] != "confirmation"]
-        return found if number is None else found[found["experiment"] == number]
+            wanted &= found["purpose"] != "confirmation"
+        return found.loc[wanted]
 
     def close(self) -> None:
         """Leave the run as it is; `Notebook.resume` goes on with it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from agent.templates import written
 from agent.tool_schemas import readable
@@ -12,26 +13,27 @@ from tools.registry import Tool
 
 def tools_page(tools: Iterable[Tool]) -> str:
     """Return the page: for each tool what it is for, its arguments, and their schema as they are checked."""
-    entries = [
-        {
-            "name": tool.name,
-            "description": tool.description,
-            "arguments": [
-                {
-                    "name": name,
-                    "type": type_of(field),
-                    "required": name in schema.get("required", ()),
-                    "default": json.dumps(field["default"]) if "default" in field else None,
-                    "description": field.get("description", ""),
-                }
-                for name, field in schema.get("properties", {}).items()
-            ],
-            "schema": json.dumps(schema, ensure_ascii=False, sort_keys=True),
-        }
-        for tool in tools
-        if (schema := readable(tool.entry()["schema"])) is not None
-    ]
-    return written("tools.j2", tools=entries)
+    return written("tools.j2", tools=[described(tool) for tool in tools])
+
+
+def described(tool: Tool) -> dict[str, Any]:
+    """Return what the page says of one tool."""
+    schema = readable(tool.entry()["schema"])
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "arguments": [
+            {
+                "name": name,
+                "type": type_of(field),
+                "required": name in schema.get("required", ()),
+                "default": json.dumps(field["default"]) if "default" in field else None,
+                "description": field.get("description", ""),
+            }
+            for name, field in schema.get("properties", {}).items()
+        ],
+        "schema": json.dumps(schema, ensure_ascii=False, sort_keys=True),
+    }
 
 
 def type_of(field: object) -> str:

@@ -54,7 +54,9 @@ def say_to(folder: Path, text: str) -> Word:
     opened = next(log.of_type("run_opened"), None)
     told: dict[str, Any] = opened.data if opened else {}
     if any(event.type == "run_ended" for event in log.events):
-        raise RunError(f"{folder}: the investigation is over; `naturalist report {folder}` shows it")
+        raise RunError(
+            f"{folder}: the investigation is over; `naturalist report {folder}` shows it"
+        )
     who = str(told.get("investigator", ""))
     if who.partition(":")[0] in DEAF:
         raise RunError(f"{folder}: the investigator is {who!r}, a program that reads no words")

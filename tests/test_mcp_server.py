@@ -143,7 +143,7 @@ def test_killed_in_the_middle_it_goes_on_and_comes_to_the_same(
                 await anyio.sleep(0.001)
             os.kill(holder, signal.SIGKILL)
 
-    with pytest.raises(BaseException):  # noqa: B017, PT011
+    with pytest.raises(BaseException):  # noqa: B017
         with_client([case, "--runs", runs, "--seed", 7], first)
     run = the_run(runs)
     assert wait_until(lambda: not is_locked(run), 10)
