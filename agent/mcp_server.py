@@ -8,6 +8,7 @@ call is a job that is started, asked after and collected, and none needs a secon
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation, ToolCall
 from agent.language_model import CALL_TOOL, MOST_SHOWN, conversation, cut_to_size, unwrapped
 from agent.safe_text import safe_text
+from agent.sweep_picture import sweep_picture
 from agent.templates import shown, written
 from agent.tool_schemas import readable
 from tools.black_box import BLACK_BOX
@@ -216,10 +218,20 @@ class Door:
         text = last.error if last.error is not None else shown(last.result)
         notices = self.desk.shown.notices if self.desk.shown else ()
         result = told(text, last.result, failed=last.error is not None)
+        result.content += self.pictures(last.result or {})
         result.content += [types.TextContent(text=each) for each in notices]
         if self.desk.over:
             result.content += self.told_end().content
         return result
+
+    def pictures(self, result: dict[str, Any]) -> list[types.ImageContent]:
+        """Return the sweep of a result as a picture beside its numbers, where it is one."""
+        investigation, raw = self.desk.investigation, result.get("raw")
+        if investigation is None or "cells" not in result or not isinstance(raw, str):
+            return []
+        picture = sweep_picture(investigation.folder.get_json(raw))
+        data = base64.b64encode(picture).decode() if picture is not None else None
+        return [types.ImageContent(data=data, mime_type="image/png")] if data else []
 
     def told_end(self) -> types.CallToolResult:
         """Return the findings of a run that has ended, as its report has them."""

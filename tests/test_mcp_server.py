@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from tests.scripted_run import turns
 from tests.test_commands import write_case
 
 SLOW_TOOL = '''
+import json
 import time
 from typing import Any
 
@@ -47,7 +49,21 @@ def wait_a_while(subject: Any, args: SlowArguments, context: Context) -> SlowRes
     return SlowResult(waited=args.seconds)
 
 
-TOOLS = (wait_a_while,)
+class SweepResult(Record):
+    cells: tuple[str, ...]
+    raw: str
+
+
+@tool
+def sweep(subject: Any, args: SlowArguments, context: Context) -> SweepResult:
+    """Store a small sweep, as patching does."""
+    effects = [[[1.0, None], [-2.0, 0.0]]]
+    table = {"sites": [["resid_post", 0], ["resid_post", 1]], "positions": [-2, -1]}
+    table["effects"] = {"denoising": effects, "noising": effects}
+    return SweepResult(cells=("one",), raw=context.blobs.put(json.dumps(table).encode()))
+
+
+TOOLS = (wait_a_while, sweep)
 '''
 
 
@@ -211,12 +227,21 @@ def test_progress_is_told_and_a_call_that_takes_long_is_collected_later(
         while result.structured_content.get("status") == "running":
             result = await client.call_tool("job_status", {})
         assert result.structured_content["waited"] == 4.0
+        seen = await client.call_tool("call_tool", {**wait_call(0), "name": "sweep"})
+        text, picture = seen.content
+        assert seen.structured_content["cells"] == ["one"] and "one" in text.text
+        assert picture.mime_type == "image/png"
+        assert base64.b64decode(picture.data).startswith(b"\x89PNG")
 
     with_client([*slow, "--patience", 1], work)
     assert len(heard) > 2 and any("waiting" in (message or "") for _, message in heard)
     assert [done for done, _ in heard] == sorted({done for done, _ in heard})
     run = read_run(the_run(tmp_path / "runs"))
-    assert [each.results[0].name for each in run.exchanges] == ["find_tool", "wait_a_while"]
+    assert [each.results[0].name for each in run.exchanges] == [
+        "find_tool",
+        "wait_a_while",
+        "sweep",
+    ]
 
 
 @pytest.mark.parametrize("way", ["the request", "job_status"])
