@@ -1,4 +1,4 @@
-"""A patching sweep as a picture: layers and sites down, positions across, for clients that show images."""
+"""A patching sweep as a picture: layers and sites down, positions across, for MCP clients that show images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sweep_picture(table: dict[str, Any]) -> bytes | None:
     pen.text((4, 4), f"swap, mean of both ways; +-{largest:.3g} nats", fill="black")
     for k, (site, row) in enumerate(zip(table["sites"], grid, strict=True)):
         top = TITLE + ROW * k
-        pen.text((4, top + 2), " ".join(map(str, site)), fill="black")
+        pen.text((4, top + 2), " ".join(map(str, reversed(site))), fill="black")
         for j, value in enumerate(row):
             left = MARGIN + CELL * j
             box = (left, top, left + CELL - 2, top + ROW - 2)

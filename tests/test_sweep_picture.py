@@ -12,7 +12,7 @@ from agent import sweep_picture as picture
 from agent.sweep_picture import CELL, DOWN, GREY, MARGIN, ROW, TITLE, UP, sweep_picture
 
 TABLE: dict[str, Any] = {
-    "sites": [["resid_post", 0], ["mlp_out", 1]],
+    "sites": [[0, "resid_post"], [1, "mlp_out"]],
     "positions": [-3, -2, -1],
     "effects": {
         "denoising": [[[1.0, 0.0, None], [0.5, -1.0, 0.0]], [[3.0, 0.0, None], [0.5, -3.0, 0.0]]],
