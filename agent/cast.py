@@ -20,7 +20,7 @@ from agent.llm.conversation import Client
 from agent.llm.faults import LLMError
 from agent.llm.prices import Prices
 from agent.llm.providers import PROVIDERS, is_model, make_client
-from agent.loop import Investigator
+from agent.loop import HANDED_IN, Investigator
 from agent.opening import opened_event
 from agent.run_folder import RunFolder
 from agent.scripted import ScriptedInvestigator
@@ -117,6 +117,8 @@ def make_investigator(name: str, limits: Limits, provider: Provider | None = Non
         prices = known_prices(name, limits, provider)
         client = client_for(name, provider.base_url, provider.key_env, provider)
         return LanguageModelInvestigator(name, client, prices)
+    if name in HANDED_IN:
+        fail(CONFIGURATION, HANDED_IN[name])
     return fail(
         CONFIGURATION,
         f"unknown investigator {name!r}; known: systematic, scripted:FILE.json, {KNOWN}",

@@ -14,6 +14,7 @@ from agent.options import (
     Cassette,
     Judges,
     KeyEnv,
+    OwnTools,
     PriceFile,
     RunPath,
     Sceptic,
@@ -96,6 +97,7 @@ def investigate(
     writer: Writer = None,
     sceptic: Sceptic = None,
     judge: Judges = None,
+    own_tools: OwnTools = None,
     runs: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     as_json: AsJson = False,
@@ -139,6 +141,7 @@ def investigate(
                 "\n".join(f"{k}: {v}" for k, v in planned.items())
             )
             return
+        files = session.tool_files(own_tools or ())
         path = session.new_run_path(runs, case.name)
         session.check_disk(path)
     say(f"run: {path}")
@@ -146,8 +149,13 @@ def investigate(
         sets.start_set(path, together, roles, provider)
         session.announce(path / sets.AGGREGATE, as_json)
         return
-    known = partial(session.counted, runs, case, fresh=fresh_alpha)
-    session.drive_new(path, case, cast, seed, known, prices=prices)
+    opening = session.Opening(
+        seed=seed,
+        tools=files,
+        prices=prices,
+        circumstances=partial(session.counted, runs, case, fresh=fresh_alpha),
+    )
+    session.drive_new(path, case, cast, opening)
     session.announce(path, as_json)
 
 
@@ -232,12 +240,11 @@ def rerun(
     from agent import session
     from agent.case import Limits
     from agent.cast import Provider, make_panel, seat
-    from agent.opening import stored_case
     from agent.rerun import rerun as again
 
     with faults_told():
         panel = make_panel(judge or (), Limits(), Provider(cassette=cassette))
-        worker = session.start_worker(stored_case(run_path), run_path, ask_again=True)
+        worker = session.worker_again(run_path, session.Start(ask_again=True))
         seat(panel, worker)
         try:
             result = again(run_path, worker)
@@ -264,13 +271,13 @@ def replicate(
     from agent import session
     from agent.case import Limits
     from agent.cast import Provider, Roles, make_panel, same_roles, seat
-    from agent.opening import resume_run, stored_case
+    from agent.opening import resume_run
     from agent.rerun import replicate as once_more
 
     with faults_told():
         names = same_roles(run_path, Roles(judges=tuple(judge or ()))).judges
         panel = make_panel(names, Limits(), Provider(cassette=cassette))
-        worker = session.start_worker(stored_case(run_path), run_path)
+        worker = session.worker_again(run_path)
         seat(panel, worker)
         try:
             investigation = resume_run(run_path, worker)
@@ -296,14 +303,22 @@ def tools(
     name: Annotated[
         str | None, typer.Argument(help="One tool's text and schema; all are listed without it.")
     ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="All of them, as a page for a language model.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the tools, or show one tool's text and JSON schema."""
     from agent.house_tools import HOUSE_TOOLS
+    from agent.tool_page import tools_page
     from tools.catalogue import TOOLS
     from tools.registry import find_tool
 
     every = [tool for tool in (*TOOLS, *HOUSE_TOOLS) if tool.for_investigator]
+    if markdown:
+        with faults_told():
+            put(tools_page(every if name is None else [find_tool(every, name)]))
+        return
     if name is None:
         if as_json:
             put_json([tool.entry() for tool in every])
@@ -329,6 +344,7 @@ def call(
     subject_key_env: SubjectKeyEnv = None,
     seed: Annotated[int, typer.Option(help="All randomness comes from it.")] = 0,
     judge: Judges = None,
+    own_tools: OwnTools = None,
     out: Annotated[Path, typer.Option(help="Where blobs are written.")] = Path("runs/calls"),
 ) -> None:
     """Call one tool on a model and print its result as JSON."""
@@ -360,7 +376,9 @@ def call(
         )
         panel = make_panel(judge or (), case.limits, Provider())
         case = session.reached(case, session.Models(url=subject_url, key_env=subject_key_env))
-        worker = session.start_worker(case, out)
+        worker = session.start_worker(
+            case, out, session.Start(own_tools=session.tool_files(own_tools or ()))
+        )
         seat(panel, worker)
         try:
             done = worker.call(tool, arguments, seed)

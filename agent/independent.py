@@ -176,7 +176,8 @@ def drive_one(path: Path, name: str, roles: Roles, provider: Provider) -> None:
         return known | ({"earlier": earlier.model_dump(mode="json")} if name == AGGREGATE else {})
 
     session.say(f"run {name} of the set: {path / name}")
-    session.drive_new(path / name, case, cast, seed, circumstances, again=path)
+    opening = session.Opening(seed=seed, prices=provider.prices, circumstances=circumstances)
+    session.drive_new(path / name, case, cast, opening, again=path)
 
 
 def counted_once(path: Path, worker: Worker) -> EarlierRuns:

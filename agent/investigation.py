@@ -179,6 +179,14 @@ class Writer(Protocol):
         ...
 
 
+class Words(Protocol):
+    """Where words to a running investigation come from."""
+
+    def since(self, heard: int) -> list[Any]:
+        """Return the words after the first `heard`."""
+        ...
+
+
 class Investigation:
     """Case, log, worker, and everything that has happened so far."""
 
@@ -227,6 +235,10 @@ class Investigation:
         """Set by whoever drives the run, like the worker; nothing of it is in the log."""
         self.judges: tuple[str, ...] = tuple(opened.get("judges", ()))
         """The models that read outputs for judged measures, as `provider/model`."""
+        self.words: Words | None = None
+        """Set by whoever drives the run; what was heard stands in the log as notices."""
+        self.heard = 0
+        """How many words the turns so far came after."""
         self.costs: Callable[[], list[dict[str, Any]]] = list
         """Gives what judges cost since it was last called."""
         self.place: dict[str, Any] | None = opened.get("place")
@@ -296,6 +308,7 @@ class Investigation:
     def _apply_clock(self, data: dict[str, Any]) -> None:
         self.minutes, self.limit = data["minutes"], data.get("limit")
         self.notices = tuple(data.get("notices", ()))
+        self.heard = data.get("heard", self.heard)
 
     def _apply_submission(self, data: dict[str, Any]) -> None:
         self.submission = Submission.model_validate(data)

@@ -216,6 +216,7 @@ def listed_tools(briefing: dict[str, Any], speaker: Speaker) -> tuple[ToolSpec, 
     names = LISTED_FOR_SCEPTIC
     if speaker == "investigator":
         names = LISTED_WITH_WRITER if "writer" in briefing["roles"] else LISTED
+        names = (*names, *(name for name, entry in entries.items() if entry.get("own")))
     specs = [
         ToolSpec(name=name, description=entry["description"], parameters=readable(entry["schema"]))
         for name in names

@@ -8,6 +8,7 @@ before their data, and verdicts are computed in `agent/verdict.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from agent.briefing import briefing
@@ -19,12 +20,18 @@ from agent.measure_check import check_measure
 from agent.population import draw
 from agent.sceptic import challenged, over, said_by
 from agent.screening import run_screens
+from agent.words import notice_of
 from tools.black_box import refusal_of
 from tools.boundary import plain_json
 from tools.registry import ToolError, find_tool, unknown
 
 MOST_FAILED_TURNS = 5
 """So many turns in a row without one good call end a run."""
+HANDED_IN = {
+    "mcp": "an MCP client investigates there; go on with `naturalist mcp --resume RUN`",
+    "notebook": "a person investigates there, in Python; go on with Notebook.resume(RUN)",
+}
+"""Investigators outside, whose turns are single calls: a budget ends their run, mistakes do not."""
 MOST_DRAWN = 400
 
 
@@ -74,9 +81,12 @@ def take_turns(
             limit = budget.exhausted(investigation)
             if limit is not None and speaker == "sceptic":
                 return f"budget used up: {limit}"
-            shown = transcript(investigation, budget, speaker, final=limit is not None)
+            words = new_words(investigation)
+            shown = transcript(investigation, budget, speaker, words, final=limit is not None)
             turn = investigator.next_turn(shown).model_copy(update={"speaker": speaker})
             clock = {"minutes": budget.minutes(), "limit": limit, "notices": list(shown.notices)}
+            if words:
+                clock["heard"] = investigation.heard + len(words)
             investigation.record("clock", clock)
             investigation.record("turn", turn.model_dump(mode="json", exclude_defaults=True))
         answer(investigation, turn, only_submit=investigation.exchanges[-1].limit is not None)
@@ -86,7 +96,8 @@ def why_over(investigation: Investigation, speaker: Speaker) -> str | None:
     """Return why there is no further turn, or None; read off the log, so that a resumed run agrees."""
     exchanges = said_by(investigation, speaker)
     bad = [all(each.error for each in past.results) for past in exchanges]
-    if len(bad) >= MOST_FAILED_TURNS and all(bad[-MOST_FAILED_TURNS:]):
+    patient = investigation.investigator in HANDED_IN
+    if len(bad) >= MOST_FAILED_TURNS and all(bad[-MOST_FAILED_TURNS:]) and not patient:
         return f"{MOST_FAILED_TURNS} turns in a row without a valid call"
     if speaker == "sceptic":
         return over(exchanges)
@@ -102,16 +113,24 @@ def why_over(investigation: Investigation, speaker: Speaker) -> str | None:
     return None
 
 
+def new_words(investigation: Investigation) -> list[str]:
+    """Return what was said to the running investigation since its last turn, as notices."""
+    if investigation.words is None:
+        return []
+    return [notice_of(word) for word in investigation.words.since(investigation.heard)]
+
+
 def transcript(
     investigation: Investigation,
     budget: Budget,
     speaker: Speaker = "investigator",
+    words: Sequence[str] = (),
     *,
     final: bool,
 ) -> Transcript:
     """Return what the investigator sees before its turn."""
     warning = budget.warning(investigation)
-    notices = [warning] if warning else []
+    notices = [*words, *([warning] if warning else [])]
     if final:
         notices.append("the budget is used up: this turn can only submit_report")
     return Transcript(

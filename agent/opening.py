@@ -52,9 +52,9 @@ def open_run(
     """Make a run folder and write its first event.
 
     `circumstances` is what the run has to remember beside its case: who else takes part (`roles`,
-    `judges`), and of other folders `earlier`, the runs before it on the same subject, and `place`, where
-    it stands in a set. Raises `RunError` if there is a run already,
-    `ToolError` if the case's prompts cannot be split; then nothing is written.
+    `judges`), the files of a researcher's own `tools`, and of other folders `earlier`, the runs before
+    it on the same subject, and `place`, where it stands in a set. Raises `RunError` if there is a run
+    already, `ToolError` if the case's prompts cannot be split; then nothing is written.
     """
     population_of(case, seed)
     opened = {
@@ -110,6 +110,11 @@ def read_run(path: Path) -> Investigation:
 def stored_case(path: Path) -> Case:
     """Return the case of a run, with the places of its models, for loading them again."""
     return Case.model_validate(opened_event(RunFolder(path))["case"])
+
+
+def stored_tools(path: Path) -> tuple[str, ...]:
+    """Return the files of own tools that a run was opened with."""
+    return tuple(opened_event(RunFolder(path)).get("tools", ()))
 
 
 def catalogue_of(folder: RunFolder) -> Catalogue:

@@ -57,4 +57,8 @@ Sceptic = Annotated[
         show_default=False,
     ),
 ]
+OwnTools = Annotated[
+    list[Path] | None,
+    typer.Option("--tools", help="A file of tools of your own, with a tuple TOOLS; repeatable."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]

@@ -22,6 +22,7 @@ from agent.safe_text import one_line
 from agent.scope import reference_words
 from agent.set_reading import SetPart, set_part
 from agent.wording import describe_arm, with_unit
+from agent.words import words_heard
 from tools.judging import JudgeAgreement
 from tools.prompt import Arm
 from tools.registry import Record
@@ -132,6 +133,8 @@ class Report(Record):
     untested_families: tuple[str, ...]
     tests: Tests
     experiments: tuple[ExperimentEntry, ...]
+    words: tuple[str, ...] = ()
+    """What the researcher said to the running investigation, each with the turn it came before."""
     spent: dict[str, float]
     versions: dict[str, Any]
     seed: int
@@ -188,6 +191,7 @@ def build_report(investigation: Investigation) -> Report:
             batches=tuple(batches(investigation)),
         ),
         experiments=tuple(investigation.experiments),
+        words=words_heard(investigation.exchanges),
         spent=spent(investigation),
         versions=versions_of(investigation, opened),
         seed=investigation.seed,

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.api_worker import api_worker
 from agent.budget import Budget
@@ -18,19 +18,24 @@ from agent.case import Case, load_case, located
 from agent.cast import Cast, Provider, Roles, make_cast, same_roles, seat
 from agent.earlier_runs import count_earlier, told
 from agent.engines import api_name, check_engines
+from agent.house_tools import HOUSE_TOOLS, SCEPTIC_TOOLS
 from agent.investigation import Investigation, Spent
+from agent.judge import JudgePanel
 from agent.language_model import LanguageModelInvestigator
 from agent.llm.prices import Prices
 from agent.loop import run
-from agent.opening import open_run, opened_event, resume_run, stored_case
+from agent.opening import open_run, opened_event, resume_run, stored_case, stored_tools
 from agent.plan import answers_told
 from agent.population import population_of
 from agent.rendering import write_report
 from agent.run_folder import RunFolder
 from agent.terminal import CONFIGURATION, RESOURCES, Progress, fail, faults_told, put, put_json, say
+from agent.words import WordsAside
+from tools.boundary import DEFAULT_CATALOGUE, Catalogue
 from tools.judging import needs_judges
 from tools.locator import ModelLocator
-from tools.registry import Record
+from tools.registry import Record, ToolError
+from tools.remote import OnProgress
 from tools.sequential import alpha_share
 from tools.worker_client import ProcessWorker, Worker
 
@@ -104,25 +109,37 @@ def check_disk(path: Path) -> None:
         )
 
 
-def start_worker(
-    case: Case, path: Path, prices: Path | None = None, *, ask_again: bool = False
-) -> Worker:
-    """Start what holds the subject; its blobs go where the run is.
+class Start(NamedTuple):
+    """How a worker is started."""
 
-    With `ask_again`, a subject behind an API is asked also what it was asked before.
-    """
-    progress = Progress()
+    prices: Path | None = None
+    own_tools: tuple[str, ...] = ()
+    """Files of a researcher's tools, as `tools.boundary.load_tools` takes them."""
+    on_progress: OnProgress | None = None
+    ask_again: bool = False
+    """Ask a subject behind an API also what it was asked before."""
+
+
+def start_worker(
+    case: Case,
+    path: Path,
+    start: Start = Start(),  # noqa: B008
+) -> Worker:
+    """Start what holds the subject; its blobs go where the run is."""
+    progress = start.on_progress or Progress()
     check_engines(case)
     name = api_name(case.subject)
     if name is not None:
-        known = Prices.load(prices)
+        if start.own_tools:
+            fail(CONFIGURATION, "--tools: tools of your own need a model on this machine")
+        known = Prices.load(start.prices)
         if case.limits.dollars is not None and known.cost(name, Spent()) is None:
             fail(
                 CONFIGURATION,
                 f"no price is known for the subject {name}, so a budget in dollars cannot be kept; give its "
                 "prices with --prices FILE.toml (0 for a server of your own), or a budget in tokens",
             )
-        return api_worker(case, path, progress, known, keep=not ask_again, say=say)
+        return api_worker(case, path, progress, known, keep=not start.ask_again, say=say)
     if case.subject.model.startswith("synthetic:"):
         table = Path(case.subject.model.removeprefix("synthetic:"))
         return ProcessWorker(
@@ -131,12 +148,17 @@ def start_worker(
             path / "blobs",
             progress,
             table,
-            catalogue=("tools.black_box:BLACK_BOX",),
+            catalogue=("tools.black_box:BLACK_BOX", *start.own_tools),
             folder=path,
         )
     reference = case.reference.model_dump(mode="json") if case.reference else None
     return ProcessWorker(
-        case.subject.model_dump(mode="json"), reference, path / "blobs", progress, folder=path
+        case.subject.model_dump(mode="json"),
+        reference,
+        path / "blobs",
+        progress,
+        catalogue=(DEFAULT_CATALOGUE, *start.own_tools),
+        folder=path,
     )
 
 
@@ -149,40 +171,84 @@ def counted(runs: Path, case: Case, worker: Worker, *, fresh: bool) -> dict[str,
     return {"earlier": earlier.model_dump(mode="json")}
 
 
+def worker_again(path: Path, start: Start = Start()) -> Worker:  # noqa: B008
+    """Start the worker of a run once more, with the models and the tools it was opened with."""
+    return start_worker(
+        stored_case(path), path, start._replace(own_tools=tuple(stored_tools(path)))
+    )
+
+
+def tool_files(given: Sequence[Path]) -> tuple[str, ...]:
+    """Return files of own tools by their full path; raise `ToolError` for one that is not there."""
+    gone = [path for path in given if not path.is_file()]
+    if gone:
+        raise ToolError(f"--tools: no file {gone[0]}")
+    return tuple(str(path.resolve()) for path in given)
+
+
+class Opening(NamedTuple):
+    """What a new run is opened with beside its case."""
+
+    seed: int = 0
+    tools: tuple[str, ...] = ()
+    """Files of a researcher's own tools."""
+    prices: Path | None = None
+    panel: JudgePanel | None = None
+    circumstances: Callable[[Worker], Mapping[str, Any]] = lambda _: {}
+    """Asked before the first event what the run has to remember of other folders."""
+
+
+def open_new(
+    path: Path, case: Case, name: str, opening: Opening, on_progress: OnProgress | None = None
+) -> Investigation:
+    """Start a worker and open a run; one that could not be opened leaves nothing behind."""
+    needs_judges(case.measure, opening.panel)
+    worker = start_worker(case, path, Start(opening.prices, opening.tools, on_progress))
+    seat(opening.panel, worker)
+    try:
+        population_of(case, opening.seed)
+        # A model that is refused is refused here, before there is a log.
+        refuse_shadowed(worker.catalogue)
+        tools = {"tools": list(opening.tools)} if opening.tools else {}
+        known = {**opening.circumstances(worker), **tools}
+        return open_run(path, case, worker, name, opening.seed, known)
+    except BaseException:
+        worker.close()
+        if not (path / "events.jsonl").exists():
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def refuse_shadowed(catalogue: Catalogue) -> None:
+    """Raise `ToolError` for a tool that has the name of one of ours, and so could never be called."""
+    ours = {tool.name for tool in (*HOUSE_TOOLS, *SCEPTIC_TOOLS)}
+    taken = [entry["name"] for entry in catalogue.tools if entry["name"] in ours]
+    if taken:
+        raise ToolError(f"a tool of yours is called {taken[0]!r}, as one of the harness; rename it")
+
+
 def drive_new(
     path: Path,
     case: Case,
     cast: Cast,
-    seed: int,
-    circumstances: Callable[[Worker], Mapping[str, Any]] = lambda _: {},
+    opening: Opening,
     again: Path | None = None,
-    prices: Path | None = None,
 ) -> None:
     """Open a run and drive it to its end; a run that could not be opened leaves nothing behind.
 
-    `circumstances` is asked before the first event what the run has to remember of other folders;
     `again` is what a user resumes after a fault, by default the run.
     """
     with faults_told(str(path) if (path / "events.jsonl").exists() else None):
-        needs_judges(case.measure, cast.panel)
-        worker = start_worker(case, path, prices)
-        seat(cast.panel, worker)
-        try:
-            population_of(case, seed)
-            # A model that is refused is refused here, before there is a log.
-            _ = worker.catalogue
-            known = {**cast.circumstances(), **circumstances(worker)}
-            investigation = open_run(path, case, worker, cast.investigator.name, seed, known)
-        except BaseException:
-            worker.close()
-            if not (path / "events.jsonl").exists():
-                shutil.rmtree(path, ignore_errors=True)
-            raise
+        asked = opening.circumstances
+        opening = opening._replace(
+            panel=cast.panel, circumstances=lambda w: {**cast.circumstances(), **asked(w)}
+        )
+        investigation = open_new(path, case, cast.investigator.name, opening)
     with faults_told(str(again or path)):
         try:
             drive(investigation, cast)
         finally:
-            worker.close()
+            investigation.worker.close()
 
 
 def drive_old(
@@ -198,7 +264,7 @@ def drive_old(
         case = stored_case(path)
         name = opened_event(RunFolder(path))["investigator"]
         cast = make_cast(name, case, same_roles(path, given), provider)
-        worker = start_worker(case, path, provider.prices)
+        worker = worker_again(path, Start(prices=provider.prices))
         seat(cast.panel, worker)
         try:
             drive(resume_run(path, worker, accept_code_change=accept_code_change), cast)
@@ -210,6 +276,7 @@ def drive(investigation: Investigation, cast: Cast) -> None:
     """Run the loop to its end and write the report."""
     cast.join(investigation)
     try:
+        investigation.words = WordsAside(investigation.folder.path)
         budget = Budget(investigation.case.limits, investigation.minutes)
         run(investigation, cast.investigator, budget, cast.sceptic)
     finally:

@@ -22,6 +22,7 @@ from agent.language_model import (
     conversation,
     cut_to_size,
     ledger,
+    listed_tools,
     shown,
 )
 from agent.llm.conversation import (
@@ -156,6 +157,16 @@ def test_the_listed_tools_are_at_most_twelve_and_all_there(tmp_path: Path) -> No
     assert set(names) - {CALL_TOOL.name} <= set(LISTED)
     house = {"propose_hypothesis", "register_predictions", "confirm", "note", "submit_report"}
     assert house | {"sample_responses", "vary_prompts", "find_tool", "call_tool"} <= set(names)
+
+
+def test_a_tool_of_the_researchers_own_is_listed_too() -> None:
+    entry = {"name": "count_words", "description": "Count.", "schema": {}, "own": True}
+    told = {"tools": [entry, {**entry, "name": "hidden", "own": False}], "roles": {}}
+    assert [spec.name for spec in listed_tools(told, "investigator")] == [
+        "count_words",
+        "call_tool",
+    ]
+    assert [spec.name for spec in listed_tools(told, "sceptic")] == ["call_tool"]
 
 
 def test_schemas_allow_a_draw_and_drop_what_nobody_writes() -> None:

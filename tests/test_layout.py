@@ -85,8 +85,26 @@ def test_llm_sdks_stay_in_their_room() -> None:
                 assert not strange, f"{inside} imports {strange}"
 
 
+def test_libraries_for_other_tools_stay_behind_their_doors() -> None:
+    doors = {
+        "mcp": {"agent/mcp_server.py"},
+        "mcp_types": {"agent/mcp_server.py"},
+        "inspect_ai": {"agent/inspect_log.py"},
+        "pandas": {"agent/item_frames.py", "agent/notebook.py"},
+        "PIL": {"agent/sweep_picture.py"},
+    }
+    for room in ROOMS:
+        for path in sources(room):
+            inside = path.relative_to(ROOT).as_posix()
+            for name in {name.split(".")[0] for name in imported(path)} & set(doors):
+                assert inside in doors[name], f"{inside} imports {name}"
+
+
 def test_the_head_never_loads_torch() -> None:
-    code = "import naturalist, agent.session, agent.commands, agent.verify, sys; sys.exit('torch' in sys.modules)"
+    rooms = (
+        "naturalist, agent.session, agent.commands, agent.verify, agent.mcp_server, agent.notebook"
+    )
+    code = f"import {rooms}, sys; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
     assert done.returncode == 0
 

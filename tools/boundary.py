@@ -25,6 +25,8 @@ from tools.faults import ResourceFault
 from tools.registry import Record, Tool, ToolError
 
 DEFAULT_CATALOGUE = "tools.catalogue:TOOLS"
+OWN_MODULE = "tools_from_"
+"""What the name of a module begins with that was read from a file."""
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -80,11 +82,17 @@ class Request(Record):
 def catalogue_of(tools: Iterable[Tool], subject: Any, code: str) -> Catalogue:
     """Describe the tools and the subject behind them."""
     return Catalogue(
-        tools=tuple(tool.entry() for tool in tools),
+        tools=tuple(entry_of(tool) for tool in tools),
         code=code,
         models=dict(subject.digests),
         facts=dict(subject.facts),
     )
+
+
+def entry_of(tool: Tool) -> dict[str, Any]:
+    """Return a tool's entry; one from a file of the researcher's says so."""
+    own = tool.function.__module__.startswith(OWN_MODULE)
+    return tool.entry() | ({"own": True} if own else {})
 
 
 def load_tools(references: Sequence[str]) -> tuple[tuple[Tool, ...], str]:
@@ -123,7 +131,7 @@ def load_module(reference: str) -> tuple[ModuleType, str]:
         return importlib.import_module(path), name
     if not Path(path).is_file():
         raise ToolError(f"no file {path}")
-    spec = importlib.util.spec_from_file_location(f"tools_from_{Path(path).stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{OWN_MODULE}{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise ToolError(f"{path} is no Python module")
     module = importlib.util.module_from_spec(spec)

@@ -44,7 +44,9 @@ class Experiment(Record):
     """SHA-256 over the sources of the tools room."""
     result: dict[str, Any] | None = None
     error: str | None = None
-    error_kind: Literal["investigator", "resources", "deadline", "worker_lost"] | None = None
+    error_kind: (
+        Literal["investigator", "resources", "deadline", "worker_lost", "cancelled"] | None
+    ) = None
     seconds: float = 0.0
 
 

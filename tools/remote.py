@@ -38,6 +38,10 @@ class Overdue(Exception):
     """The call ran past its deadline; one line on how far it got."""
 
 
+class Cancelled(Exception):
+    """Whoever asked for the call no longer wants it; one line on how far it got."""
+
+
 class Call:
     """One call under way: its request and what has been heard of it."""
 
@@ -47,7 +51,7 @@ class Call:
         self.progress = ""
         self.judging = 0.0
         """Seconds that judges took in this attempt; they do not count towards the deadline."""
-        self.warned = False
+        self.warned = self.cancelled = False
 
     def silent(self) -> float:
         """Return for how many seconds nothing was heard; the first long silence is logged."""
@@ -60,7 +64,7 @@ class Call:
     def failed(
         self,
         catalogue: Catalogue,
-        kind: Literal["investigator", "resources", "deadline", "worker_lost"],
+        kind: Literal["investigator", "resources", "deadline", "worker_lost", "cancelled"],
         line: str,
     ) -> Experiment:
         """Return the experiment of a call that came to nothing."""
@@ -85,6 +89,7 @@ class RemoteWorker:
         self.judge: Judge | None = None
         self.number = 0
         self.turn = threading.RLock()
+        self.under_way: Call | None = None
         self.channel: Channel | None = None
         self.known: Catalogue | None = None
 
@@ -115,9 +120,9 @@ class RemoteWorker:
     @property
     def catalogue(self) -> Catalogue:
         """What the worker said when it started; starts it if it has not been."""
-        self.open()
-        assert self.known is not None
-        return self.known
+        if self.known is None:
+            self.open()
+        return self.catalogue_said()
 
     def open(self) -> Channel:
         """Return the connection, made and greeted if there is none.
@@ -186,7 +191,7 @@ class RemoteWorker:
     ) -> Experiment:
         """Run one tool while no other call is under way."""
         try:
-            call = Call(tool, plain_json(arguments), seed)
+            call = self.under_way = Call(tool, plain_json(arguments), seed)
         except ToolError as error:
             return Call(tool, {}, seed).failed(self.catalogue, "investigator", str(error))
         lost = ""
@@ -195,11 +200,19 @@ class RemoteWorker:
                 return self.attempt(call, deadline_s)
             except Overdue as error:
                 return call.failed(self.catalogue_said(), "deadline", str(error))
+            except Cancelled as error:
+                return call.failed(self.catalogue_said(), "cancelled", str(error))
             except Lost as error:
                 log.warning("%s: %s%s", tool, error, self.log_hint())
                 lost = str(error)
         line = f"{lost} during {tool}, and again when it was tried once more"
         return call.failed(self.catalogue_said(), "worker_lost", line)
+
+    def cancel(self) -> None:
+        """Give up the call under way, from another thread: its experiment says that it was cancelled."""
+        call = self.under_way
+        if call is not None:
+            call.cancelled = True
 
     def catalogue_said(self) -> Catalogue:
         """Return the catalogue without starting a worker that was just stopped."""
@@ -294,8 +307,10 @@ class RemoteWorker:
     def frames(self, channel: Channel, call: Call, until: float) -> Iterator[dict[str, Any]]:
         """Yield frames as they come, until `until`; look after the worker in between."""
         while (left := until + call.judging - time.monotonic()) > 0:
+            if call.cancelled:
+                raise Cancelled(f"{call.tool} was cancelled by whoever asked for it{call.progress}")
             try:
-                yield channel.receive(timeout=min(1.0, left))
+                yield channel.receive(timeout=min(0.5, left))
             except TimeoutError:
                 self.check_alive(call.silent())
 

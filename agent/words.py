@@ -1,0 +1,88 @@
+"""A word to a running investigation: a side file that the loop reads before each turn.
+
+A word is advice. The investigator reads it as a notice, it stands in the log with the turn that it came
+before, and it changes nothing else: no status, no registration, no prompt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from agent.investigation import Exchange
+from agent.run_folder import RunError, RunFolder
+from tools.registry import Record
+
+FILE = "words.jsonl"
+LONGEST = 2000
+SAID = "A word from the researcher: "
+DEAF = ("systematic", "scripted")
+"""Investigators that are programs and read no notice."""
+
+
+class Word(Record):
+    """What somebody said, and when."""
+
+    text: str
+    at: str
+    """ISO 8601, UTC."""
+
+
+class WordsAside:
+    """The words in the side file of a run, in the order they were said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+
+    def since(self, heard: int) -> list[Word]:
+        """Return the words after the first `heard`; a line that is not whole yet is left for later."""
+        try:
+            content = self.path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind("\n") + 1].splitlines()
+        return [Word.model_validate_json(line) for line in whole[heard:]]
+
+
+def say_to(folder: Path, text: str) -> Word:
+    """Leave a word for the run; raises `RunError` where nobody will read it."""
+    log = RunFolder(folder)
+    opened = next(log.of_type("run_opened"), None)
+    told: dict[str, Any] = opened.data if opened else {}
+    if any(event.type == "run_ended" for event in log.events):
+        raise RunError(
+            f"{folder}: the investigation is over; `naturalist report {folder}` shows it"
+        )
+    who = str(told.get("investigator", ""))
+    if who.partition(":")[0] in DEAF:
+        raise RunError(f"{folder}: the investigator is {who!r}, a program that reads no words")
+    text = " ".join(text.split())
+    if not 0 < len(text) <= LONGEST:
+        raise RunError(f"a word has 1 to {LONGEST} characters, this one has {len(text)}")
+    word = Word(text=text, at=datetime.now(UTC).isoformat(timespec="seconds"))
+    handle = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        # One write of one line: two speakers do not mix.
+        os.write(handle, (json.dumps(word.model_dump()) + "\n").encode())
+    finally:
+        os.close(handle)
+    return word
+
+
+def notice_of(word: Word) -> str:
+    """Return a word as the investigator reads it."""
+    return f"{SAID}{word.text}"
+
+
+def words_heard(exchanges: Sequence[Exchange]) -> tuple[str, ...]:
+    """Return every word of a run with the turn that it came before, for the report."""
+    return tuple(
+        f"before turn {number}: {notice.removeprefix(SAID)}"
+        for number, exchange in enumerate(exchanges, 1)
+        for notice in exchange.notices
+        if notice.startswith(SAID)
+    )
