@@ -1,4 +1,4 @@
-"""The commands around an investigation: investigate, resume, report, verify, rerun, replicate, tools, call, doctor."""
+"""The commands around an investigation: investigate, resume, report, verify, rerun, replicate, diff, review, ..."""
 
 from __future__ import annotations
 
@@ -221,6 +221,50 @@ def replicate(
         put(
             f"{finding}: {verdict.status}; {verdict.estimate} ({low:.3g} to {high:.3g}), {verdict.clusters} templates"
         )
+
+
+@app.command()
+def diff(
+    first: RunPath,
+    second: Annotated[Path, typer.Argument(help="The run that it is compared with.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs: case, models, code, registrations, verdicts, effects."""
+    from agent.comparison import compare, lines_of
+    from agent.opening import read_run
+
+    with faults_told():
+        found = compare(read_run(first), read_run(second))
+    if as_json:
+        put_json(found.model_dump(mode="json"))
+        return
+    for line in lines_of(found):
+        put(line)
+
+
+@app.command()
+def review(
+    runs: Annotated[Path, typer.Argument(help="A folder of runs, or one run.")] = Path("runs"),
+    reviewer: Annotated[
+        str | None, typer.Option(help="Who reviews; your login name if not given.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    export: Annotated[
+        str | None, typer.Option(help="Print all reviews as 'csv' or 'json', and stop.")
+    ] = None,
+) -> None:
+    """Show runs on a page of this machine; accept, reject or comment each finding."""
+    from agent.review_desk import exported, open_desk
+
+    with faults_told():
+        if export is not None:
+            put(exported(runs, export))
+            return
+        desk = open_desk(runs, reviewer)
+        from agent.review_server import serve
+
+        say(f"reviewing as {desk.reviewer}; stop with Ctrl-C")
+        serve(desk, port, put)
 
 
 @app.command()

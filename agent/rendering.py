@@ -196,7 +196,9 @@ NAMES: dict[str, Any] = {
     "level_words": LEVEL_WORDS,
     "template_dots": plots.template_dots,
     "dose_response": dose_figure,
+    "place": "",
 }
+"""`place` is the page that a finding's links lead to: the finding's own, unless it is shown elsewhere."""
 
 
 @cache
