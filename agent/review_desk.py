@@ -30,9 +30,10 @@ from agent.review import (
     standing,
     visible,
 )
-from agent.run_folder import Event, RunError
+from agent.run_folder import RunError
 from agent.run_index import Entry, RunIndex
-from agent.run_words import event_title, raw_arms, shown_data
+from agent.run_words import raw_arms
+from agent.shown_events import Shown, shown
 from agent.verify import UNUSABLE
 from tools.blobs import BlobStore
 from tools.registry import Record, ToolError
@@ -73,15 +74,6 @@ class Queued(Record):
     def open(self) -> tuple[str, ...]:
         """Return the findings that can be reviewed: those of a run that has ended."""
         return tuple(f["id"] for f in self.entry.findings) if self.entry.ended else ()
-
-
-class Shown(Record):
-    """One event as it is shown."""
-
-    seq: int
-    kind: str
-    title: str
-    data: dict[str, Any]
 
 
 class Stored(Record):
@@ -313,15 +305,6 @@ def as_json(rows: Sequence[dict[str, Any]], shared: Sequence[Agreement]) -> str:
 def statuses_of(entries: Sequence[Entry]) -> dict[tuple[str, str], str]:
     """Return the computed status of every finding by run and name."""
     return {(e.name, f["id"]): f["status"] for e in entries for f in e.findings}
-
-
-def shown(event: Event) -> Shown:
-    """Return an event without what a reader should not be shown, long lists of digests counted."""
-    data = shown_data(event.type, event.data)
-    if event.type in ("draw", "replication"):
-        counted = {k: f"{len(data[k])} prompts" for k in ("before", "burned") if k in data}
-        data = {**data, **counted}
-    return Shown(seq=event.seq, kind=event.type, title=event_title(event.type, data), data=data)
 
 
 def raw_rows(rows: Sequence[dict[str, Any]], first: int) -> Iterator[dict[str, Any]]:
