@@ -14,6 +14,7 @@ from agent.investigation import Investigation
 from agent.opening import opened_event
 from agent.prediction import Prediction
 from agent.report import spent, versions_of
+from agent.wording import with_unit
 from tools.experiment import canonical_json
 from tools.prompt import Arm
 from tools.registry import Record
@@ -35,6 +36,8 @@ class Matched(Record):
     statement: str
     first: Finding | None
     second: Finding | None
+    change: str = ""
+    """The second effect less the first, with its unit; empty unless both have one."""
     registration: tuple[Difference, ...] = ()
     """Where the registrations of the two differ: sizes, rivals, the smallest effect."""
 
@@ -44,12 +47,6 @@ class Matched(Record):
         if self.first is None or self.second is None:
             return None
         return self.first.status == self.second.status
-
-    @property
-    def change(self) -> float | None:
-        """Return the second estimate less the first, in the measure's unit; None unless both have one."""
-        ends = [each.verdict.estimate if each and each.verdict else None for each in self.both]
-        return None if ends[0] is None or ends[1] is None else ends[1] - ends[0]
 
     @property
     def both(self) -> tuple[Finding | None, Finding | None]:
@@ -131,6 +128,8 @@ def differences(first: Any, second: Any, where: str = "") -> Iterator[Difference
 
 def told(value: Any) -> str:
     """Return a value in short."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
     text = "none" if value is None else value if isinstance(value, str) else canonical_json(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"
 
@@ -165,7 +164,18 @@ def pair(first: Finding | None, second: Finding | None) -> Matched:
     changes: tuple[Difference, ...] = ()
     if first and second and first.prediction and second.prediction:
         changes = tuple(differences(rest_of(first.prediction), rest_of(second.prediction)))
-    return Matched(statement=known.statement, first=first, second=second, registration=changes)
+    ends = [each.verdict.estimate for each in (first, second) if each and each.verdict]
+    seen = [estimate for estimate in ends if estimate is not None]
+    change = ""
+    if len(seen) == 2:
+        change = with_unit(seen[1] - seen[0], known.prediction.measure, signed=True)
+    return Matched(
+        statement=known.statement,
+        first=first,
+        second=second,
+        change=change,
+        registration=changes,
+    )
 
 
 ASKED = ("form", "question", "measure", "direction", "reference_pair", "population")
@@ -207,6 +217,8 @@ def lines_of(comparison: Comparison) -> Iterator[str]:
         yield f"  {each.statement}"
         for run, finding in zip(comparison.runs, each.both, strict=True):
             yield f"    {run}: {words_of(finding)}"
+        if each.change:
+            yield f"    the second effect less the first: {each.change}"
         for change in each.registration:
             yield f"    registered with {change.what}: {change.first}  |  {change.second}"
 

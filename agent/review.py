@@ -11,6 +11,7 @@ import csv
 import fcntl
 import io
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -178,11 +179,15 @@ def cohens(table: list[list[int]]) -> tuple[float | None, tuple[float, float] | 
     total = sum(rows)
     if any(rows[k] == columns[k] == total for k in range(len(table))):
         return None, None
-    # Only here: it takes half a second to load.
+    # Only here: they take half a second to load.
+    import numpy as np
     from statsmodels.stats.inter_rater import cohens_kappa
 
-    found: Any = cohens_kappa(table)
-    return float(found.kappa), (float(found.kappa_low), float(found.kappa_upp))
+    # With a handful of findings its z value divides by zero; only kappa and its interval are used.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Any = cohens_kappa(table)
+    kappa, *ends = (float(each) for each in (found.kappa, found.kappa_low, found.kappa_upp))
+    return kappa, (ends[0], ends[1]) if all(map(math.isfinite, ends)) else None
 
 
 def export_rows(

@@ -76,6 +76,16 @@ class Queued(Record):
         return tuple(f["id"] for f in self.entry.findings) if self.entry.ended else ()
 
 
+class Seen(Record):
+    """The reviews of one finding as far as one reviewer may see them."""
+
+    own: Review | None = None
+    others: tuple[Review, ...] = ()
+    """Empty until there is an own review."""
+    count: int = 0
+    """How many others reviewed it."""
+
+
 class Stored(Record):
     """One experiment with a page of its raw rows."""
 
@@ -92,6 +102,8 @@ class Stored(Record):
     page: int
     pages: int
     rows: tuple[dict[str, Any], ...]
+    scored: bool
+    """Whether a measure was asked for: some output of the arm has a score."""
 
 
 class Opened:
@@ -182,13 +194,18 @@ class Desk:
                 return run, finding
         raise NotThere("this run has no such finding")
 
-    def reviews_of(self, path: Path, finding: str) -> tuple[Review | None, list[Review], int]:
-        """Return the reviewer's own review, those of others as far as may be seen, and how many there are."""
-        every = read_reviews(path)
-        own = of_reviewer(every, self.reviewer).get(finding)
-        others = {r.reviewer for r in every if r.finding == finding} - {self.reviewer}
-        seen = [r for r in visible(every, self.reviewer) if r.finding == finding]
-        return own, [r for r in seen if r.reviewer != self.reviewer], len(others)
+    def reviews_of(self, path: Path) -> dict[str, Seen]:
+        """Return what this reviewer may see of the reviews of a run, by finding."""
+        found: dict[str, Seen] = {}
+        by_finding: dict[str, list[Review]] = {}
+        for review in standing(read_reviews(path)).values():
+            by_finding.setdefault(review.finding, []).append(review)
+        for finding, reviews in by_finding.items():
+            own = of_reviewer(reviews, self.reviewer).get(finding)
+            others = [each for each in reviews if each.reviewer != self.reviewer]
+            shown = tuple(others) if own is not None else ()
+            found[finding] = Seen(own=own, others=shown, count=len(others))
+        return found
 
     def give(self, path: Path, finding: str, said: tuple[Any, str], report: str) -> None:
         """Keep a review of a finding; raises `ValidationError` for a judgement that is none."""
@@ -240,6 +257,7 @@ class Desk:
             page=page,
             pages=pages,
             rows=tuple(raw_rows(rows, first)),
+            scored=any(score is not None for row in rows for score in row.get("scores") or ()),
         )
 
     def raw(self, path: Path, digest: str, largest: int) -> bytes:

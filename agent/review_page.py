@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from agent.rendering import ORDER, PAGES, forests, html_pages, registered
 from agent.review import JUDGEMENTS, as_csv
-from agent.review_desk import EVENTS_PAGE, ROWS_PAGE, Desk, NotThere, as_json, opened
+from agent.review_desk import EVENTS_PAGE, ROWS_PAGE, Desk, NotThere, Seen, as_json, opened
 from agent.review_guard import Guard
 from agent.run_folder import RunError
 from agent.run_index import Entry
@@ -111,16 +111,21 @@ class Pages:
         key = request.query_params.get("run") or None
         within = self.desk.run(key)[0] if key else None
         number = whole(request, "page", 1)
-        hits, more = self.desk.index.search(query, within.number if within else None, number)
+        kind = request.query_params.get("in", "")
+        kind = kind if kind in ("event", "row") else ""
+        hits, more = self.desk.index.search(
+            query, within.number if within else None, number, kind=kind
+        )
         return self.page(
             request,
             "search",
             here="search",
             query=query,
             within=within,
+            kind=kind,
             hits=hits,
             number=number,
-            more=f"?{urlencode({'q': query, 'run': key or '', 'page': number + 1})}"
+            more=f"?{urlencode({'q': query, 'run': key or '', 'in': kind, 'page': number + 1})}"
             if more
             else None,
             links=[link_of(hit.place) for hit in hits],
@@ -161,7 +166,8 @@ class Pages:
         """One run in short: how far it is, its findings, where to go on."""
         entry, path = self.place(request)
         still = "still" in request.query_params
-        reviews = {f["id"]: self.desk.reviews_of(path, f["id"]) for f in entry.findings}
+        seen = self.desk.reviews_of(path)
+        reviews = {f["id"]: seen.get(f["id"], Seen()) for f in entry.findings}
         return self.page(
             request,
             "run",
@@ -230,7 +236,7 @@ class Pages:
         """Show a finding; `said` holds what a form that was not taken held, and why."""
         entry, path = self.place(request)
         run, finding = self.desk.finding(path, request.path_params["finding"])
-        own, others, count = self.desk.reviews_of(path, finding.id)
+        seen = self.desk.reviews_of(path).get(finding.id, Seen())
         ids = [each.id for each in run.report.findings]
         at = ids.index(finding.id)
         content: dict[str, Any] = {
@@ -240,16 +246,16 @@ class Pages:
             "f": finding,
             "evidence": run.report.evidence_for(finding.id),
             "place": f"{request.scope['root_path']}/run/{entry.key}/report",
-            "own": own,
-            "others": others,
-            "count": count,
+            "own": seen.own,
+            "others": seen.others,
+            "count": seen.count,
             "before": ids[at - 1] if at else None,
             "after": ids[at + 1] if at + 1 < len(ids) else None,
             "judgements": JUDGEMENTS,
             "saved": "saved" in request.query_params,
             "fault": None,
-            "comment": own.comment if own else "",
-            "verdict": own.verdict if own else None,
+            "comment": seen.own.comment if seen.own else "",
+            "verdict": seen.own.verdict if seen.own else None,
         }
         return self.page(request, "finding", status, **(content | said))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import uvicorn
 
 from agent.review_desk import Desk
+from agent.review_guard import Guard
 from agent.review_page import make_app
 from agent.run_folder import RunError
 from agent.terminal import say
@@ -54,13 +55,10 @@ def bind(port: int) -> socket.socket:
     return listening
 
 
-def serve(desk: Desk, port: int, announce: Callable[[str], None]) -> None:
-    """Serve the page until it is interrupted; `announce` gets its address once it can be opened."""
-    listening = bind(port)
-    host = f"{ADDRESS}:{listening.getsockname()[1]}"
-    token = secrets.token_urlsafe(24)
-    settings = uvicorn.Config(
-        make_app(desk, host, token),
+def settings(app: Guard) -> uvicorn.Config:
+    """Return how the page is served: no log of addresses, which hold the token, and no proxy is believed."""
+    return uvicorn.Config(
+        app,
         log_level="error",
         access_log=False,
         proxy_headers=False,
@@ -70,11 +68,18 @@ def serve(desk: Desk, port: int, announce: Callable[[str], None]) -> None:
         timeout_graceful_shutdown=2,
         ws="none",
     )
+
+
+def serve(desk: Desk, port: int, announce: Callable[[str], None]) -> None:
+    """Serve the page until it is interrupted; `announce` gets its address once it can be opened."""
+    listening = bind(port)
+    host = f"{ADDRESS}:{listening.getsockname()[1]}"
+    token = secrets.token_urlsafe(24)
     watch = Watch(desk)
     watch.start()
     announce(f"http://{host}/{token}/")
     try:
-        uvicorn.Server(settings).run(sockets=[listening])
+        uvicorn.Server(settings(make_app(desk, host, token))).run(sockets=[listening])
     except KeyboardInterrupt:
         pass
     finally:

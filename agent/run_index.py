@@ -18,6 +18,7 @@ from typing import Any
 
 from agent.run_folder import Event, is_written, parse_line
 from agent.run_following import ROOM, Follower, forget, part, transaction
+from agent.safe_text import safe_text
 from tools.registry import Record
 
 VERSION = 1
@@ -149,8 +150,13 @@ class RunIndex:
             return (entry_of(row, is_written(path)), path) if row else None
         return None
 
-    def search(self, query: str, run: int | None = None, page: int = 1) -> tuple[list[Hit], bool]:
-        """Return one page of places that hold all the words, the latest first, and whether there are more."""
+    def search(
+        self, query: str, run: int | None = None, page: int = 1, *, kind: str = ""
+    ) -> tuple[list[Hit], bool]:
+        """Return one page of places that hold all the words, the latest first, and whether there are more.
+
+        `kind` looks in the log's events only (`event`) or in raw outputs only (`row`).
+        """
         wanted = match_of(query)
         if not wanted:
             return [], False
@@ -159,8 +165,8 @@ class RunIndex:
             names = dict(base.execute("SELECT id, name FROM runs"))
             found = base.execute(
                 "SELECT rowid, title, place, snippet(words, 0, char(2), char(3), '…', 28) FROM words "
-                "WHERE words MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ? OFFSET ?",
-                (wanted, low, high, PAGE + 1, (page - 1) * PAGE),
+                "WHERE words MATCH ? AND rowid BETWEEN ? AND ? AND place LIKE ? ORDER BY rowid DESC LIMIT ? OFFSET ?",
+                (wanted, low, high, f"{kind}%", PAGE + 1, (page - 1) * PAGE),
             ).fetchall()
         hits = [
             Hit(
@@ -218,7 +224,7 @@ def key_of(name: str) -> str:
 
 def match_of(query: str) -> str:
     """Return a query of words, "phrases" and beginn* in the index's own syntax, in which they are only that."""
-    found = [phrase or word for phrase, word in WORDS.findall(query)]
+    found = [phrase or word for phrase, word in WORDS.findall(safe_text(query))]
     wanted = [text for text in found if re.search(r"\w", text)][:MOST_WORDS]
     return " ".join(
         '"' + text.rstrip("*").replace('"', '""') + '"' + ("*" if text.endswith("*") else "")
