@@ -129,11 +129,12 @@ class RunIndex:
                 Follower(base, name, path).follow()
 
     def runs(self) -> list[Entry]:
-        """Return every run, the newest name first."""
+        """Return every run that was read, the newest name first."""
         there = self.folders()
         with self._open() as base:
             rows = base.execute(
-                "SELECT id, name, events, facts, findings, fault FROM runs ORDER BY name DESC"
+                "SELECT id, name, events, facts, findings, fault FROM runs WHERE changed > 0 "
+                "ORDER BY name DESC"
             ).fetchall()
         return [entry_of(row, is_written(there[row[1]])) for row in rows if row[1] in there]
 
@@ -144,7 +145,8 @@ class RunIndex:
                 continue
             with self._open() as base:
                 row = base.execute(
-                    "SELECT id, name, events, facts, findings, fault FROM runs WHERE name = ?",
+                    "SELECT id, name, events, facts, findings, fault FROM runs "
+                    "WHERE name = ? AND changed > 0",
                     (name,),
                 ).fetchone()
             return (entry_of(row, is_written(path)), path) if row else None

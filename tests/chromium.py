@@ -15,7 +15,9 @@ from urllib.request import urlopen
 
 import websocket
 
-BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BINARY = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 SECONDS = 60.0
 HARMFUL = """
 [...document.querySelectorAll('*')].flatMap(e => [
@@ -105,13 +107,12 @@ class Browser:
         self.value(f"document.querySelector({json.dumps(selector)}).focus()")
         self.tell("Input.insertText", text=words)
 
-    def key(self, name: str) -> None:
-        """Press a key."""
-        codes = {"Tab": 9, "Enter": 13, "Space": 32, "ArrowDown": 40}
-        for kind in ("rawKeyDown", "keyUp"):
-            self.tell(
-                "Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=codes[name]
-            )
+    def key(self, name: str, text: str = "") -> None:
+        """Press a key, which may put text into what has the focus."""
+        code = {"Tab": 9, "Enter": 13, "ArrowDown": 40}[name]
+        said = {"key": name, "code": name, "windowsVirtualKeyCode": code}
+        self.tell("Input.dispatchKeyEvent", type="keyDown", text=text, **said)
+        self.tell("Input.dispatchKeyEvent", type="keyUp", **said)
 
     def look(self, *, dark: bool = False, width: int = 1100, height: int = 900) -> None:
         """Show pages light or dark, at a width in pixels."""
@@ -138,8 +139,19 @@ class Browser:
 def browser(folder: Path) -> Generator[Browser]:
     """Start Chromium with a profile in a folder, and stop it."""
     assert BINARY is not None
-    settings = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--disable-dev-shm-usage")
-    quiet = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+    settings = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--remote-debugging-port=0",
+        "--disable-dev-shm-usage",
+    )
+    quiet = (
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    )
     process = subprocess.Popen(
         [BINARY, *settings, *quiet, f"--user-data-dir={folder}", "about:blank"],
         stdout=subprocess.DEVNULL,

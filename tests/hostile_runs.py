@@ -124,7 +124,9 @@ def add_reviews(run: Path) -> None:
     """Add a review of everybody's on one finding, and one's own so that they are seen."""
     digest = hashlib.sha256(b"").hexdigest()
     said = {"finding": "N1", "verdict": "reject", "at": PAYLOADS[1], "report": digest}
-    lines = [json.dumps(said | {"reviewer": "ann", "comment": "</textarea><script>alert(1)</script>"})]
+    lines = [
+        json.dumps(said | {"reviewer": "ann", "comment": "</textarea><script>alert(1)</script>"})
+    ]
     for number, text in enumerate(PAYLOADS):
         who = f"{number} {text}"[:60]
         lines.append(json.dumps(said | {"reviewer": who, "comment": text}))

@@ -173,7 +173,14 @@ def test_a_second_reviewer_is_blind_until_they_have_said_something(page: Site, r
     review(page, "one", "P2", "reject", "apricot twice")
     with site(runs, "ben") as other:
         path = f"/run/{other.key('one')}/finding/P1"
-        for seen in (path, f"/run/{other.key('one')}", "/", "/agreement", "/reviews.csv", "/reviews.json"):
+        for seen in (
+            path,
+            f"/run/{other.key('one')}",
+            "/",
+            "/agreement",
+            "/reviews.csv",
+            "/reviews.json",
+        ):
             text = other.get(seen).text
             assert "apricot" not in text and "accepted" not in text, seen
             assert ">ann<" not in text and '"ann"' not in text, seen
@@ -286,7 +293,9 @@ def hostile_requests(page: Site) -> list[tuple[str, str, list[tuple[str, str]], 
         found.append(("GET", f"{base}/", [("Host", name)], b""))
     found.append(("GET", f"{base}/", [host, host], b""))
     found.append(("GET", f"{base}/", [host, ("Host", "evil.invalid")], b""))
-    found.append(("GET", f"{base}/", [("X-Forwarded-Host", page.host), ("Host", "evil.invalid")], b""))
+    found.append(
+        ("GET", f"{base}/", [("X-Forwarded-Host", page.host), ("Host", "evil.invalid")], b"")
+    )
     strangers = (
         "null", "http://evil.invalid", f"https://{page.host}", "http://127.0.0.1", f"http://localhost:{port}",
         f"http://{page.host}.evil.invalid",
@@ -322,7 +331,9 @@ def hostile_requests(page: Site) -> list[tuple[str, str, list[tuple[str, str]], 
     found.append(("POST", target, [host, origin, form, ("Content-Length", "-1")], body))
     found.append(("POST", target, [host, origin, form, size, ("Content-Length", "1")], body))
     chunk = b"%x\r\n%s\r\n" % (2**16, b"x" * 2**16)
-    found.append(("POST", target, [host, origin, form, ("Transfer-Encoding", "chunked")], chunk * 4))
+    found.append(
+        ("POST", target, [host, origin, form, ("Transfer-Encoding", "chunked")], chunk * 4)
+    )
     found.append(("GET", f"{base}/", [host, size], body))
     for kind in ("application/json", "multipart/form-data; boundary=x", "text/plain"):
         found.append(("POST", target, [host, origin, ("Content-Type", kind), size], body))
@@ -358,7 +369,11 @@ def test_hostile_requests_are_refused_and_change_nothing(page: Site, runs: Path)
 
 
 def test_a_request_of_its_own_is_answered(page: Site) -> None:
-    own = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document", "Origin": f"http://{page.host}"}
+    own = {
+        "Sec-Fetch-Site": "same-origin",
+        "Sec-Fetch-Dest": "document",
+        "Origin": f"http://{page.host}",
+    }
     answer = page.ask("GET", "/", own)
     assert answer.status == 200 and "set-cookie" not in answer.headers
     assert page.ask("HEAD", "/", own).status == 200
@@ -394,7 +409,7 @@ def test_hostile_payloads_stay_text_in_every_field(tmp_path: Path) -> None:
             assert answer.status in (200, 404), (path, answer.text[:300])
             scan = Scan(answer.text, page.address)
             assert scan.found == [], path
-            assert all(c.isprintable() or c in "\n\t" for c in answer.text), path
+            assert answer.text.replace("\n", "").replace("\t", "").isprintable(), path
             words.append(scan.text)
         told = " ".join(words)
         for text in PAYLOADS:
