@@ -135,26 +135,21 @@ def told(value: Any) -> str:
 
 
 def matched(first: list[Finding], second: list[Finding]) -> Iterator[Matched]:
-    """Yield every registered question of either run; a question asked twice is matched in order."""
-    left = by_question(second)
-    for finding in first:
-        if finding.prediction is None:
-            continue
-        same = left.get(question_of(finding.prediction), [])
-        other = same.pop(0) if same else None
-        yield pair(finding, other)
-    for rest in left.values():
-        for finding in rest:
-            yield pair(None, finding)
+    """Yield every registered question of either run.
 
-
-def by_question(found: list[Finding]) -> dict[str, list[Finding]]:
-    """Return registered findings by what they ask."""
-    sorted_by: dict[str, list[Finding]] = {}
-    for finding in found:
-        if finding.prediction is not None:
-            sorted_by.setdefault(question_of(finding.prediction), []).append(finding)
-    return sorted_by
+    One that was asked more than once is matched with the registration that differs least, then in order.
+    """
+    asked = [each for each in first if each.prediction is not None]
+    left = [each for each in second if each.prediction is not None]
+    found: dict[str, Finding] = {}
+    for key in (registered_as, question_of):
+        for finding in asked:
+            same = [each for each in left if key(each) == key(finding)]
+            if finding.id not in found and same:
+                found[finding.id] = same[0]
+                left.remove(same[0])
+    yield from (pair(finding, found.get(finding.id)) for finding in asked)
+    yield from (pair(None, finding) for finding in left)
 
 
 def pair(first: Finding | None, second: Finding | None) -> Matched:
@@ -181,13 +176,21 @@ def pair(first: Finding | None, second: Finding | None) -> Matched:
 ASKED = ("form", "question", "measure", "direction", "reference_pair", "population")
 
 
-def question_of(prediction: Prediction) -> str:
-    """Return what a prediction asks, as one text: neither its name nor its sizes and rivals."""
+def question_of(finding: Finding) -> str:
+    """Return what a finding's prediction asks, as one text: neither its name nor its sizes and rivals."""
+    prediction = finding.prediction
+    assert prediction is not None
     stored = prediction.model_dump(mode="json", include=set(ASKED))
     arms = {
         name: bare(arm) for name, arm in prediction.arms().items() if not name.startswith("rival_")
     }
     return canonical_json([stored, arms])
+
+
+def registered_as(finding: Finding) -> str:
+    """Return what a finding's prediction asks and how, as one text."""
+    assert finding.prediction is not None
+    return question_of(finding) + canonical_json(rest_of(finding.prediction))
 
 
 def rest_of(prediction: Prediction) -> dict[str, Any]:
