@@ -72,7 +72,7 @@ class Follower:
 
     def _continues(self, size: int) -> bool:
         """Say whether the log still holds what was indexed, as far as its last line says."""
-        if self.fault is not None or size < self.start or (size == self.size and self.start):
+        if self.fault is not None or size == self.size:
             return False
         row = self.base.execute(
             "SELECT start, length FROM events WHERE run = ? AND seq = ?",

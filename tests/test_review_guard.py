@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from agent import review_server
 from agent.run_folder import RunError
+from agent.run_index import key_of
 from tests.review_server import TOKEN, Site, site
 from tests.scripted_run import make_run
 
@@ -36,14 +40,18 @@ def test_it_listens_on_loopback_only_and_under_a_new_token() -> None:
         listening.close()
 
 
-def hostile_requests(page: Site) -> list[tuple[str, str, list[tuple[str, str]], bytes]]:
-    """Return requests that must be refused: method, target, headers, body."""
+Requests = list[tuple[str, str, list[tuple[str, str]], bytes]]
+"""Method, target, headers, body."""
+
+
+def strange_callers(page: Site) -> Requests:
+    """Return requests that another page, or another name of this machine, may cause."""
     host, origin = ("Host", page.host), ("Origin", f"http://{page.host}")
     form = ("Content-Type", "application/x-www-form-urlencoded")
     base, run = page.base, f"{page.base}/run/{page.key('one')}"
     target, body = f"{run}/finding/P1", b"verdict=accept&report=" + b"0" * 64
     size = ("Content-Length", str(len(body)))
-    found: list[tuple[str, str, list[tuple[str, str]], bytes]] = []
+    found: Requests = []
     port = page.port
     for name in (
         f"evil.invalid:{port}", f"localhost:{port}", "127.0.0.1", "127.0.0.1:1", f"[::1]:{port}", f"0.0.0.0:{port}",
@@ -71,6 +79,17 @@ def hostile_requests(page: Site) -> list[tuple[str, str, list[tuple[str, str]], 
     for value in ("iframe", "image", "script", "object"):
         found.append(("GET", f"{base}/", [host, ("Sec-Fetch-Dest", value)], b""))
     found.append(("GET", f"{base}/", [host, ("Referer", "http://evil.invalid/")], b""))
+    return found
+
+
+def strange_requests(page: Site) -> Requests:
+    """Return requests for what is not there, in forms that nobody needs."""
+    host, origin = ("Host", page.host), ("Origin", f"http://{page.host}")
+    form = ("Content-Type", "application/x-www-form-urlencoded")
+    base, run = page.base, f"{page.base}/run/{page.key('one')}"
+    target, body = f"{run}/finding/P1", b"verdict=accept&report=" + b"0" * 64
+    size = ("Content-Length", str(len(body)))
+    found: Requests = []
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"):
         found.append((method, target, [host, origin, form, size], body))
     for path in (
@@ -81,7 +100,8 @@ def hostile_requests(page: Site) -> list[tuple[str, str, list[tuple[str, str]], 
     for path in (
         "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/run/..%2f..%2f..%2fetc/report", "/run/../secret.txt",
         f"/run/{page.key('one')}/raw/../../events.jsonl", f"/run/{page.key('one')}/raw/..%2f..%2fevents.jsonl",
-        f"/run/{page.key('one')}/raw/" + "0" * 64, "/run/one/report", "/run/%00/report", "/run/link/report",
+        f"/run/{page.key('one')}/raw/" + "0" * 64, "/run/one/report", "/run/%00/report",
+        f"/run/{key_of('link')}/report",
         "/index.sqlite", "/run/..%5c..%5csecret.txt/report", f"/run/{page.key('one')}/finding/..%2f..%2fevents.jsonl",
     ):  # fmt: skip
         found.append(("GET", f"{base}{path}", [host], b""))
@@ -89,10 +109,10 @@ def hostile_requests(page: Site) -> list[tuple[str, str, list[tuple[str, str]], 
     found.append(("POST", target, [host, origin, form, huge], b""))
     found.append(("POST", target, [host, origin, form, ("Content-Length", "-1")], body))
     found.append(("POST", target, [host, origin, form, size, ("Content-Length", "1")], body))
-    chunk = b"%x\r\n%s\r\n" % (2**16, b"x" * 2**16)
-    found.append(
-        ("POST", target, [host, origin, form, ("Transfer-Encoding", "chunked")], chunk * 4)
-    )
+    large = body + b"&pad=" + b"x" * 2**17
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(large), large)
+    found.append(("POST", target, [host, origin, form, ("Transfer-Encoding", "chunked")], chunks))
+    found.append(("POST", target, [host, origin, form, ("Content-Length", str(len(large)))], large))
     found.append(("GET", f"{base}/", [host, size], body))
     for kind in ("application/json", "multipart/form-data; boundary=x", "text/plain"):
         found.append(("POST", target, [host, origin, ("Content-Type", kind), size], body))
@@ -109,9 +129,10 @@ def hostile_requests(page: Site) -> list[tuple[str, str, list[tuple[str, str]], 
 def test_hostile_requests_are_refused_and_change_nothing(page: Site, runs: Path) -> None:
     secret = runs.parent / "secret.txt"
     secret.write_text("the secret outside")
-    (runs / "link").symlink_to(runs.parent)
-    shutil.copy(runs / "one/events.jsonl", runs.parent / "events.jsonl")
-    requests = hostile_requests(page)
+    shutil.copytree(runs / "one", runs.parent / "outside")
+    (runs / "link").symlink_to(runs.parent / "outside")
+    page.desk.index.refresh()
+    requests = strange_callers(page) + strange_requests(page)
     assert len(requests) >= 60
     before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
     for method, target, headers, body in requests:
@@ -138,3 +159,21 @@ def test_a_request_of_its_own_is_answered(page: Site) -> None:
     assert page.ask("HEAD", "/", own).status == 200
     assert answer.headers["x-frame-options"] == "DENY"
     assert answer.headers["referrer-policy"] == "same-origin"
+
+
+def test_a_body_that_is_too_large_is_not_waited_for(page: Site) -> None:
+    headers = [
+        ("Host", page.host),
+        ("Origin", f"http://{page.host}"),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Content-Length", str(2**30)),
+    ]
+    started = time.monotonic()
+    target = f"{page.base}/run/{page.key('one')}/finding/P1"
+    assert page.raw("POST", target, headers).status == 413
+    assert time.monotonic() - started < 5
+
+
+def test_the_page_is_loaded_only_when_it_is_started() -> None:
+    code = "import naturalist, sys; sys.exit(bool({'starlette', 'uvicorn', 'sqlite3'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

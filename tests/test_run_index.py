@@ -122,8 +122,9 @@ def test_another_log_in_its_place_is_read_anew(runs: Path) -> None:
 def test_damage_is_named_and_mended_logs_come_back(runs: Path) -> None:
     log = runs / "one/events.jsonl"
     whole = log.read_bytes()
-    log.write_bytes(whole.replace(b"politeness", b"Politeness", 1))
     index = index_of(runs)
+    log.write_bytes(whole.replace(b"politeness", b"Politeness", 1))
+    index.refresh()
     fault = index.runs()[0].fault
     assert fault is not None and "checksum" in fault
     log.write_bytes(whole)
