@@ -23,6 +23,7 @@ from agent.finding import LEVEL_WORDS, Finding
 from agent.opening import read_run
 from agent.prediction import Prediction
 from agent.report import Evidence, Report, build_report
+from agent.run_words import gist
 from agent.safe_text import markdown_block, markdown_text, one_line, safe_text, split_ticks
 from agent.wording import describe_measure, number, p_value, with_unit
 from tools.measures import Measure
@@ -180,6 +181,7 @@ def dose_figure(evidence: Evidence, finding: Finding) -> Markup:
 
 FILTERS: dict[str, Any] = {
     "class_of": plots.class_of,
+    "gist": gist,
     "headline": headline,
     "level": level,
     "measure": measure_words,

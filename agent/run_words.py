@@ -6,11 +6,12 @@ Where the models lie, hidden system prompts and the run's secret are left out, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from agent.case import Case
 from agent.report import row_outputs
-from agent.safe_text import safe_text
+from agent.safe_text import one_line, safe_text
 from tools.experiment import canonical_json
 
 LONGEST = 200_000
@@ -85,6 +86,11 @@ def row_words(row: dict[str, Any]) -> str:
 def joined(texts: Iterable[str]) -> str:
     """Return texts as one, harmless to look at and not too long."""
     return "\n".join(map(safe_text, texts))[:LONGEST]
+
+
+def gist(value: Any) -> str:
+    """Return the beginning of a JSON value on one line, for a title that it is folded under."""
+    return one_line(", ".join(islice(strings(value), 12)), 90)
 
 
 def strings(value: Any) -> Iterator[str]:
