@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= evals/cases/number_comparison.toml
 
-.PHONY: demo test check format evidence bench clean
+.PHONY: demo test test-browser check format evidence bench clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml requirements.lock
@@ -22,7 +22,12 @@ demo: $(STAMP)
 	$(BIN)/naturalist investigate $(DEMO) --seed 1 --fresh-alpha
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not browser"
+
+test-browser: $(STAMP)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  { echo "make test-browser needs Chromium; install it (Debian: apt-get install chromium)" >&2; exit 1; }
+	$(BIN)/python -m pytest -m browser tests/test_browser.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .

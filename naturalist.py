@@ -1,10 +1,12 @@
 """The front door: the `naturalist` command. It mounts the rooms' commands and does nothing else."""
 
+from agent import run_commands
 from agent.commands import app
-from agent.door_commands import mount
+from agent.doors import commands as door_commands
 from evals.commands import organisms
 
-mount(app)
+run_commands.mount(app)
+door_commands.mount(app)
 app.add_typer(organisms, name="organisms")
 
 

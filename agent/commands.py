@@ -1,4 +1,4 @@
-"""The commands around an investigation: investigate, resume, report, verify, rerun, replicate, tools, call, doctor."""
+"""The commands that start something: investigate, resume, tools, call, doctor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from agent.terminal import (
     EXIT_CODES,
     RESOURCES,
     USAGE,
-    VERIFY_FAILED,
     fail,
     faults_told,
     put,
@@ -191,114 +190,6 @@ def resume(
 
 
 @app.command()
-def report(run_path: RunPath, as_json: AsJson = False) -> None:
-    """Write the report of a run again, or those of a set, and print its findings."""
-    from agent import independent as sets
-    from agent import session
-
-    with faults_told():
-        if sets.is_set(run_path):
-            run_path = sets.report_set(run_path)
-        else:
-            session.write_report(run_path)
-    session.announce(run_path, as_json)
-
-
-@app.command()
-def verify(run_path: RunPath, as_json: AsJson = False) -> None:
-    """Recompute every statistic of a run from its stored outputs, without a model."""
-    from agent import independent as sets
-    from agent.verify import verify as check
-
-    with faults_told():
-        result = sets.verify_set(run_path) if sets.is_set(run_path) else check(run_path)
-    if as_json:
-        put_json(result.model_dump(mode="json"))
-    else:
-        for fault in result.faults:
-            put(f"{fault.where}: {fault.what}")
-        put(
-            f"{len(result.faults)} faults"
-            if result.faults
-            else "verified: every number follows from the stored outputs"
-        )
-    if result.faults:
-        raise typer.Exit(VERIFY_FAILED)
-
-
-@app.command()
-def rerun(
-    run_path: RunPath,
-    judge: Judges = None,
-    cassette: Cassette = None,
-    as_json: AsJson = False,
-) -> None:
-    """Run the confirmations of a run again on the model, and compare outputs and verdicts.
-
-    Judged outputs keep their stored labels where they are the same as then, unless --judge is given.
-    """
-    from agent import session
-    from agent.case import Limits
-    from agent.cast import Provider, make_panel, seat
-    from agent.rerun import rerun as again
-
-    with faults_told():
-        panel = make_panel(judge or (), Limits(), Provider(cassette=cassette))
-        worker = session.worker_again(run_path, session.Start(ask_again=True))
-        seat(panel, worker)
-        try:
-            result = again(run_path, worker)
-        finally:
-            worker.close()
-    if as_json:
-        put_json(result.model_dump(mode="json"))
-    else:
-        for line in result.lines():
-            put(line)
-    if not result.agrees:
-        raise typer.Exit(VERIFY_FAILED)
-
-
-@app.command()
-def replicate(
-    run_path: RunPath,
-    finding: Annotated[str, typer.Argument(help="A finding with a verdict, such as P1.")],
-    judge: Judges = None,
-    cassette: Cassette = None,
-    as_json: AsJson = False,
-) -> None:
-    """Test one finding once more, with a fresh seed, on the templates held in reserve."""
-    from agent import session
-    from agent.case import Limits
-    from agent.cast import Provider, Roles, make_panel, same_roles, seat
-    from agent.opening import resume_run
-    from agent.rerun import replicate as once_more
-
-    with faults_told():
-        names = same_roles(run_path, Roles(judges=tuple(judge or ()))).judges
-        panel = make_panel(names, Limits(), Provider(cassette=cassette))
-        worker = session.worker_again(run_path)
-        seat(panel, worker)
-        try:
-            investigation = resume_run(run_path, worker)
-            if panel is not None:
-                investigation.costs = panel.costs
-            try:
-                verdict = once_more(investigation, finding)
-            finally:
-                investigation.folder.close()
-        finally:
-            worker.close()
-    if as_json:
-        put_json(verdict.model_dump(mode="json"))
-    else:
-        low, high = verdict.interval or (float("nan"), float("nan"))
-        put(
-            f"{finding}: {verdict.status}; {verdict.estimate} ({low:.3g} to {high:.3g}), {verdict.clusters} templates"
-        )
-
-
-@app.command()
 def tools(
     name: Annotated[
         str | None, typer.Argument(help="One tool's text and schema; all are listed without it.")
@@ -309,8 +200,8 @@ def tools(
     as_json: AsJson = False,
 ) -> None:
     """List the tools, or show one tool's text and JSON schema."""
+    from agent.doors.tool_page import tools_page
     from agent.house_tools import HOUSE_TOOLS
-    from agent.tool_page import tools_page
     from tools.catalogue import TOOLS
     from tools.registry import find_tool
 

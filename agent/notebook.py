@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from agent.case import Case
-from agent.handed_in import HandedIn
+from agent.doors.handed_in import HandedIn
 from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation, Transcript
 from agent.opening import opened_event, resume_run
@@ -222,7 +222,7 @@ class Notebook:
 
         The prompts of confirmations are left out until the report is submitted.
         """
-        from agent.item_frames import items_frame
+        from agent.doors.item_frames import items_frame
 
         number = experiment.experiment if isinstance(experiment, Outcome) else experiment
         found = items_frame(self.investigation)

@@ -23,6 +23,7 @@ from agent.finding import Finding
 from agent.opening import read_run
 from agent.prediction import Prediction
 from agent.report import Evidence, Report, build_report
+from agent.review.indexed_words import gist
 from agent.safe_text import markdown_block, markdown_text, one_line, safe_text, split_ticks
 from agent.scope import LEVEL_WORDS
 from agent.wording import describe_measure, number, p_value, with_unit
@@ -181,6 +182,7 @@ def dose_figure(evidence: Evidence, finding: Finding) -> Markup:
 
 FILTERS: dict[str, Any] = {
     "class_of": plots.class_of,
+    "gist": gist,
     "headline": headline,
     "level": level,
     "measure": measure_words,
@@ -197,7 +199,9 @@ NAMES: dict[str, Any] = {
     "level_words": LEVEL_WORDS,
     "template_dots": plots.template_dots,
     "dose_response": dose_figure,
+    "place": "",
 }
+"""`place` is the page that a finding's links lead to: the finding's own, unless it is shown elsewhere."""
 
 
 @cache

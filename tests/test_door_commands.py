@@ -130,7 +130,7 @@ def test_mcp_is_refused_in_one_line_before_it_serves(
     make_run(tmp_path / "run")
     line = told(call("mcp", "--resume", tmp_path / "run"), USAGE)
     assert "its investigator is 'scripted'" in line
-    monkeypatch.setattr("agent.door_commands.find_spec", lambda name: None)
+    monkeypatch.setattr("agent.doors.commands.find_spec", lambda name: None)
     assert "pip install 'mcp" in told(call("mcp", write_case(tmp_path)), CONFIGURATION)
 
 
@@ -140,5 +140,5 @@ def test_resume_says_how_a_run_from_outside_goes_on(
 ) -> None:
     make_run(tmp_path / "run")
     opened = opened_event(RunFolder(tmp_path / "run")) | {"investigator": who}
-    monkeypatch.setattr("agent.opening.opened_event", lambda folder: opened)
+    monkeypatch.setattr("agent.session.opened_event", lambda folder: opened)
     assert how in told(call("resume", tmp_path / "run"), CONFIGURATION)

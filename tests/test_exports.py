@@ -9,7 +9,7 @@ from typing import Any
 import pandas
 import pytest
 
-from agent.exports import EXPORTS
+from agent.doors.exports import EXPORTS
 from agent.investigation import Investigation
 from agent.run_folder import RunError
 from tests.scripted_run import make_run
@@ -105,7 +105,7 @@ def test_inspects_own_reader_lists_and_opens_it(run: Investigation, tmp_path: Pa
 def test_without_inspect_one_line_says_what_to_install(
     run: Investigation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.inspect_log.find_spec", lambda name: None)
+    monkeypatch.setattr("agent.doors.inspect_log.find_spec", lambda name: None)
     with pytest.raises(RunError, match="pip install 'inspect-ai"):
         EXPORTS["inspect"](run.folder.path, tmp_path)
     with pytest.raises(RunError, match="not a run folder"):

@@ -87,11 +87,11 @@ def test_llm_sdks_stay_in_their_room() -> None:
 
 def test_libraries_for_other_tools_stay_behind_their_doors() -> None:
     doors = {
-        "mcp": {"agent/mcp_server.py"},
-        "mcp_types": {"agent/mcp_server.py"},
-        "inspect_ai": {"agent/inspect_log.py"},
-        "pandas": {"agent/item_frames.py", "agent/notebook.py"},
-        "PIL": {"agent/sweep_picture.py"},
+        "mcp": {"agent/doors/mcp_server.py"},
+        "mcp_types": {"agent/doors/mcp_server.py"},
+        "inspect_ai": {"agent/doors/inspect_log.py"},
+        "pandas": {"agent/doors/item_frames.py", "agent/notebook.py"},
+        "PIL": {"agent/doors/sweep_picture.py"},
     }
     for room in ROOMS:
         for path in sources(room):
@@ -101,9 +101,7 @@ def test_libraries_for_other_tools_stay_behind_their_doors() -> None:
 
 
 def test_the_head_never_loads_torch() -> None:
-    rooms = (
-        "naturalist, agent.session, agent.commands, agent.verify, agent.mcp_server, agent.notebook"
-    )
+    rooms = "naturalist, agent.session, agent.commands, agent.verify, agent.doors.mcp_server, agent.notebook"
     code = f"import {rooms}, sys; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
     assert done.returncode == 0

@@ -15,8 +15,8 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
+from agent.doors.mcp_server import listed
 from agent.investigation import ToolCall
-from agent.mcp_server import listed
 from agent.opening import read_run
 from agent.verify import verify
 from tests.processes import ROOT, wait_until

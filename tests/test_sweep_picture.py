@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from agent import sweep_picture as picture
-from agent.sweep_picture import CELL, DOWN, GREY, MARGIN, ROW, TITLE, UP, sweep_picture
+from agent.doors import sweep_picture as picture
+from agent.doors.sweep_picture import CELL, DOWN, GREY, MARGIN, ROW, TITLE, UP, sweep_picture
 
 TABLE: dict[str, Any] = {
     "sites": [[0, "resid_post"], [1, "mlp_out"]],

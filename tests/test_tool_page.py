@@ -7,8 +7,8 @@ import json
 from typer.testing import CliRunner
 
 from agent.commands import app
+from agent.doors.tool_page import tools_page, type_of
 from agent.house_tools import HOUSE_TOOLS
-from agent.tool_page import tools_page, type_of
 from tools.black_box import BLACK_BOX
 from tools.registry import schema_of
 

@@ -80,7 +80,7 @@ def mcp(
             def opened(progress: OnProgress) -> Investigation:
                 return session.open_new(path, case, "mcp", opening, progress)
 
-    from agent.mcp_server import serve
+    from agent.doors.mcp_server import serve
 
     say(f"run: {path}")
     serve(opened, patience)
@@ -97,7 +97,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a run in the format of another tool; the run itself stays as it is."""
-    from agent.exports import EXPORTS
+    from agent.doors.exports import EXPORTS
 
     with faults_told():
         for path in EXPORTS[to](run_path, out or run_path / "export"):

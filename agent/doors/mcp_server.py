@@ -21,12 +21,12 @@ import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
-from agent.handed_in import HandedIn
+from agent.doors.handed_in import HandedIn
+from agent.doors.sweep_picture import sweep_picture
 from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation, ToolCall
 from agent.language_model import CALL_TOOL, MOST_SHOWN, conversation, cut_to_size, unwrapped
 from agent.safe_text import safe_text
-from agent.sweep_picture import sweep_picture
 from agent.templates import shown, written
 from agent.tool_schemas import readable
 from tools.black_box import BLACK_BOX

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from agent.as_conversation import counts_of, facts_of, messages_of, told_run
+from agent.doors.as_conversation import counts_of, facts_of, messages_of, told_run
 from tools.experiment import canonical_json
 
 Export = Callable[[Path, Path], list[Path]]
@@ -42,14 +42,14 @@ def to_docent(path: Path, folder: Path) -> list[Path]:
 
 def to_frames(path: Path, folder: Path) -> list[Path]:
     """Write `items`, `experiments` and `findings` as CSV, and as Parquet where pyarrow is installed."""
-    from agent.item_frames import write_frames
+    from agent.doors.item_frames import write_frames
 
     return write_frames(path, folder)
 
 
 def to_inspect(path: Path, folder: Path) -> list[Path]:
     """Write a log that `inspect view` lists and opens."""
-    from agent.inspect_log import write_inspect_log
+    from agent.doors.inspect_log import write_inspect_log
 
     return write_inspect_log(path, folder)
 

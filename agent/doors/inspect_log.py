@@ -11,7 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from agent.as_conversation import counts_of, exchange_messages, facts_of, messages_of, told_run
+from agent.doors.as_conversation import (
+    counts_of,
+    exchange_messages,
+    facts_of,
+    messages_of,
+    told_run,
+)
 from agent.investigation import Investigation
 from agent.report import Report
 from agent.run_folder import RunError
