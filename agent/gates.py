@@ -224,7 +224,10 @@ def smallest_p_fault(prediction: Prediction, sd: float | None, alpha: float) -> 
         bound, margin = largest_effect(prediction), prediction.smallest_effect
         smallest = stats.tost_p([0.0] * prediction.clusters, margin, bound=bound)
         enough = math.ceil(math.log(alpha) / math.log(1 - margin / bound)) if bound else 0
-        hint = f"{enough} clusters, or a wider margin" if bound else "a measure with bounds"
+        hint = f"{enough} clusters, a wider margin" if bound else "a measure with bounds"
+        if bound:
+            # Of log-probabilities some spread is nearly always seen, and that is told apart with fewer.
+            hint += ", or log-probabilities in place of a rate (logprob_difference, a margin of about 1 nat)"
     else:
         smallest = stats.sign_flip_smallest_p(prediction.clusters, "greater")
         hint = f"{math.ceil(math.log2(1 / alpha))} clusters"

@@ -91,12 +91,15 @@ class Prediction(Record):
     (1 / alpha - 1 of them at least; `draw_placebos` has them made); `trend` over doses; `localisation` of a
     site among placebo sites; `skill` of a probe over its control; `existence` in a share of templates."""
     question: Question = "condition"
+    """For the reader of the report: what makes this model do it (`condition`), what its training did (`reference`),
+    how often (`absolute`). It changes no arm."""
     measure: Measure
     treatment: Arm
     control: Arm | None = None
     """What the treatment is compared with; the runner-up, for the first of a ranking."""
     reference_pair: bool = False
-    """Also run treatment and control on the reference model and take the difference of differences."""
+    """Also run treatment and control on the reference model and take the difference of differences. Seldom needed,
+    and it takes more power: beside a plain difference the same contrast on the reference is run and told as scope."""
     placebos: tuple[Arm, ...] = ()
     """For `rank` and `localisation`: matched arms that the treatment has to beat."""
     # Never stored: what is registered, hashed and tested are the arms that come of it.
@@ -106,8 +109,8 @@ class Prediction(Record):
     """For `trend`: arms with their doses, three or more."""
     direction: Literal["more", "less"] = "more"
     smallest_effect: float = Field(gt=0)
-    """Smallest effect of interest, in the measure's units (0.10 is ten points); for `equivalence` the margin;
-    for `existence` the share of templates that must show it."""
+    """Smallest effect of interest, in the measure's units (0.10 is ten points); for `equivalence` the margin,
+    at least 0.10 for a rate; for `existence` the share of templates that must show it."""
     population: str = "case"
     clusters: int = Field(default=12, ge=1, le=400)
     """Unseen templates to test on; the unit of the statistics. More of them tell most."""

@@ -27,7 +27,7 @@ LEVEL_WORDS: dict[Level, str] = {
 MATCHED_DIRECTIONS = 20
 """So many matched placebo directions at least before an intervention earns a word."""
 REFERENCE_WORDS = {
-    "added by training": "added by training: the reference model does not show the effect",
+    "added by training": "added by training: the reference model's effect is below the smallest one asked for",
     "inherited from the reference": "inherited from the reference, which shows the effect too",
     "not settled against the reference": "not settled whether the reference model shows it too",
     "reference not comparable": "the reference model is not comparable here",

@@ -289,7 +289,7 @@ def test_scope_and_controls_of_a_supported_finding(tmp_path: Path) -> None:
     found = findings(make_run(tmp_path / "run"))[0]
     assert found.scope == (
         "on prompts of the kind the case describes",
-        "added by training: the reference model does not show the effect",
+        "added by training: the reference model's effect is below the smallest one asked for",
     )
     kinds = [control.kind for control in found.controls]
     assert kinds.count("named rival") == 1 and kinds.count("standing rival") >= 3

@@ -222,7 +222,9 @@ def test_an_equivalence_without_spread_needs_clusters_enough(tmp_path: Path) -> 
         investigation.record("hypothesis", hypothesis.model_dump(mode="json"))
     wish = {"form": "equivalence", "rivals": SMALL}
     told = refusal(investigation, prediction(**wish, smallest_effect=0.1))
-    assert "0.2824, above its alpha 0.0125; it needs 42 clusters, or a wider margin" in told
+    assert (
+        "0.2824, above its alpha 0.0125; it needs 42 clusters, a wider margin, or log-prob" in told
+    )
 
 
 def edit(**fields: Any) -> dict[str, Any]:

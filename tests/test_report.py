@@ -152,7 +152,7 @@ def test_the_first_screen_answers_and_qualifies(page: str, report: Report) -> No
     plain = " ".join(report.findings[0].statement.replace("`", "").split())
     assert plain in text
     for words in (
-        "added by training: the reference model does not show the effect",
+        "added by training: the reference model's effect is below the smallest one asked for",
         "on prompts of the kind the case describes",
         "What it does not mean",
         "the placebo level context = date",

@@ -12,7 +12,15 @@ from tools.blobs import BlobStore
 from tools.experiment import Context
 from tools.prompt import Message, Prompt, PromptItem, Template, user_prompt
 from tools.registry import ToolError
-from tools.sampling import GroupRate, SamplingResult, commonest, ends, sample_responses, spread
+from tools.sampling import (
+    GroupRate,
+    SamplingResult,
+    commonest,
+    ends,
+    sample_responses,
+    spread,
+    told,
+)
 from tools.scoring import items_from
 from tools.synthetic import Generation, SyntheticSubject
 
@@ -120,6 +128,17 @@ def test_the_commonest_answers_come_first_and_are_cut() -> None:
     assert len(shown.answers["subject"]) == 4
     assert max(map(len, shown.answers["subject"])) < 260
     assert shown.prompt == "user: what?"
+
+
+def test_what_is_rare_is_shown_first() -> None:
+    rows = [
+        {"mean": float(k in (7, 61)) or None if k == 9 else float(k in (7, 61))} for k in range(90)
+    ]
+    shown = told(rows)
+    assert shown[:2] == [7, 61] and len(shown) == len(set(shown)) == 24
+    few = [{"mean": float(k == 3)} for k in range(5)]
+    assert told(few) == [0, 1, 2, 3, 4]
+    assert told([{} for _ in range(90)]) == spread(90)
 
 
 def test_many_prompts_are_shown_evenly_spread() -> None:

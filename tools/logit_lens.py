@@ -193,7 +193,9 @@ def summarise(
         text += "; none is raised or lowered beyond the others"
     if ranks:
         place = "above" if ranks[0].above else "inside"
+        above = sum(each.above for each in ranks)
         text += f"; the first candidate, {ranks[0].word}, is {place} the band"
+        text += f", as are {above} of {len(ranks)} candidates" if above > 1 else ""
     return text
 
 

@@ -17,6 +17,7 @@ from tools.registry import Record, ToolError, tool
 from tools.scoring import items_from, mean, neither_share, sample, scored
 
 SHOWN_PROMPTS = 24
+SHOWN_HIGHEST = 6
 SHOWN_ANSWERS = 4
 SHOWN_OVERALL = 12
 SHOWN_CHARACTERS = 240
@@ -31,7 +32,7 @@ Prompts = Annotated[
         min_length=1,
         max_length=2000,
         description='prompts: plain strings (one user turn each), full prompts, or {"draw": {"templates": 12, '
-        '"per_template": 2}} for explore prompts of the case',
+        '"per_template": 2}} for explore prompts of the case (400 at most in one draw)',
     ),
 ]
 
@@ -89,7 +90,7 @@ class SamplingResult(JudgedResult):
     """Answers in short; all of them are in `raw`."""
 
     prompts: tuple[PromptAnswers, ...]
-    """All prompts, or evenly spread ones of them."""
+    """All prompts; or, of many, those that score highest first and then evenly spread ones."""
     prompts_asked: int
     answers: dict[str, list[str]]
     """Model -> the commonest answers over all prompts, each as "33x text", and how many others there were."""
@@ -140,7 +141,7 @@ def sample_responses(subject: Any, args: SamplingArguments, context: Context) ->
     return SamplingResult(
         prompts=tuple(
             commonest(items[k], {name: table[name][k] for name in models})
-            for k in spread(len(items))
+            for k in told(table["subject"])
         ),
         prompts_asked=len(items),
         answers={name: over_all(rows) for name, rows in table.items()},
@@ -262,8 +263,18 @@ def telling_words(
     return tuple(sorted(found, key=lambda each: (-abs(each.z), each.word))[:SHOWN_WORDS])
 
 
+def told(rows: Sequence[dict[str, Any]]) -> list[int]:
+    """Return the numbers of the prompts that are shown: those that score highest first, then evenly spread ones.
+
+    What is rare would else hardly ever be seen.
+    """
+    scored = [(-row["mean"], k) for k, row in enumerate(rows) if row.get("mean")]
+    first = [k for _, k in sorted(scored)[:SHOWN_HIGHEST]] if len(rows) > SHOWN_PROMPTS else []
+    return list(dict.fromkeys([*first, *spread(len(rows))]))[:SHOWN_PROMPTS]
+
+
 def spread(count: int) -> list[int]:
-    """Return the numbers of the prompts that are shown: all, or evenly spread ones."""
+    """Return numbers evenly spread: all of a few."""
     shown = min(count, SHOWN_PROMPTS)
     return [number * count // shown for number in range(shown)]
 
