@@ -47,6 +47,11 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
         for each in found
         if each.status == "supported" and names_any(each.prediction, answer.value)
     )
+    opened = tuple(
+        each.id
+        for each in found
+        if each.status == "effect shown, cause open" and names_any(each.prediction, answer.value)
+    )
     return AnswerPart(
         kind=answer.kind,
         value=answer.value,
@@ -58,7 +63,7 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
         submitted=submission is not None,
         supported_by=backing,
         sentences=(
-            answered(investigation, answer, backing),
+            answered(investigation, answer, backing, opened),
             shown(investigation, found),
             how_sure(investigation, found),
         ),
@@ -126,8 +131,16 @@ def differing_edits(prediction: Prediction) -> list[Transform]:
     return [edit for edit in prediction.treatment.edits if edit not in control]
 
 
-def answered(investigation: Investigation, answer: Answer, backing: tuple[str, ...]) -> str:
-    """Return the first sentence: the investigator's answer, and whether a finding stands behind it."""
+def answered(
+    investigation: Investigation,
+    answer: Answer,
+    backing: tuple[str, ...],
+    opened: tuple[str, ...],
+) -> str:
+    """Return the first sentence: the investigator's answer, and what stands behind it.
+
+    `opened` are findings that name it and show an effect whose cause is open.
+    """
     place = place_of(investigation)
     voted = place is not None and place.whose == "aggregation"
     sure = f"its {'share of the vote' if voted else 'confidence'}: {100 * answer.confidence:.0f} %"
@@ -143,6 +156,8 @@ def answered(investigation: Investigation, answer: Answer, backing: tuple[str, .
             if len(backing) == 1
             else (f"which {listed(backing, 'and')} support")
         )
+    elif opened:
+        behind = f"for which an effect was shown, its cause open ({listed(opened, 'and')})"
     else:
         behind = "which no supported finding names"
     return f"The investigator's answer is that {said} ({sure}), {behind}."

@@ -154,8 +154,8 @@ class Answer(Record):
     is understood; `attribute`: what it takes the user to be; `trigger`: a cue that switches it; `rule`: a rule it
     follows; `nothing`: nothing is hidden; `unknown`: not found out."""
     value: tuple[str, ...] = ()
-    """For `factor` the factors, the heaviest first, by the name of their slot or level, or `order`, `digits`,
-    `length`; for `word` the word; else a few words."""
+    """For `factor` the factors, the one that changes the rate most first, by the name of their slot, as `slot = level`
+    where one level does it, or `order`, `digits`, `length`; for `word` the word; else a few words."""
     confidence: float = Field(default=0.5, ge=0, le=1)
     guesses: tuple[str, ...] = Field(default=(), max_length=10)
     """Up to ten ranked guesses, the best first."""

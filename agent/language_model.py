@@ -250,6 +250,7 @@ def ledger(exchanges: Sequence[Exchange]) -> dict[str, Any]:
         "hypotheses": [],
         "registrations": [],
         "notes": [],
+        "answer": None,
         "experiments": [],
     }
     verdicts: dict[str, Any] = {}
@@ -267,6 +268,8 @@ def ledger(exchanges: Sequence[Exchange]) -> dict[str, Any]:
                 ]
             case "confirm":
                 verdicts |= content.get("verdicts", {})
+            case "submit_report":
+                found["answer"] = call.arguments.get("answer")
             case "note":
                 found["notes"].append(str(call.arguments.get("text", "")))
             case _ if "experiment" in content:

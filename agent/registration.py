@@ -23,6 +23,7 @@ from agent.placebos import with_placebos
 from agent.population import GENERAL_CLAIM, Pool, Population, draw, fingerprint, marks
 from agent.prediction import Prediction, Registration, Rival
 from agent.rivals import standing_rivals
+from agent.verdict import reference_checks
 from tools import statistics as stats
 from tools.prompt import Arm, ChooseLevel, FormatNumbers, PromptItem, SetSlot, SwapSlots
 from tools.registry import ToolError, unknown
@@ -340,6 +341,7 @@ def run_pilot(
     check_readers(done.result.get("agreement"))
     table = investigation.folder.get_json(done.result["raw"])["arms"]
     means = {name: cluster_means(rows) for name, rows in table.items()}
+    check_room(prediction, means)
     values = pilot_values(prediction, means)
     if len(values) < 2:
         raise ToolError(
@@ -349,6 +351,17 @@ def run_pilot(
     sd = math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
     upper = sd * math.sqrt((len(values) - 1) / float(chi2.ppf(0.2, len(values) - 1)))
     return Pilot(upper=upper, items=min(PILOT_ITEMS, prediction.per_cluster))
+
+
+def check_room(prediction: Prediction, means: dict[str, dict[str, float]]) -> None:
+    """Raise `ToolError` for a pair with a reference at floor or ceiling: it could never be supported."""
+    for check in reference_checks(prediction, means)[:1]:
+        if not check.passed:
+            raise ToolError(
+                f"the reference has no room to move ({check.detail} on explore prompts), so a difference of "
+                "differences could not be supported: leave `reference_pair` out; the same contrast is run on the "
+                "reference anyway and told as scope"
+            )
 
 
 def pilot_values(prediction: Prediction, means: dict[str, dict[str, float]]) -> list[float]:

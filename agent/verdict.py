@@ -25,6 +25,8 @@ Table = Mapping[str, Rows]
 FLOOR, CEILING = 0.05, 0.95
 NOTHING = 1e-9
 """A difference that is rounding: two arms that do the same in every template differ by so much."""
+MUST_LACK = 0.5
+"""Of the effect, so much at least must be missing in an arm that is to be excluded as its explanation."""
 UNSCORED_GAP = 0.10
 """Arms whose shares of unscored outputs differ by more are not comparable: the edit chose what is scored."""
 
@@ -171,8 +173,10 @@ def judge_rival(
     """Say whether the data exclude what a rival predicts.
 
     A rival with an arm predicts that the arm does the same as the treatment: it is excluded when the
-    95 % interval of treatment minus arm lies beyond zero in the registered direction. A rival with a
-    range is excluded when the interval of the effect lies outside the range.
+    95 % interval of treatment minus arm lies beyond zero in the registered direction, and the arm brings
+    less than half of the effect. With data enough any small difference is sure, and an arm that brings
+    most of the effect explains most of it. A rival with a range is excluded when the interval of the
+    effect lies outside the range.
     """
     if rival.predicts is not None:
         low, high = rival.predicts
@@ -194,13 +198,15 @@ def judge_rival(
         return RivalOutcome(
             name=rival.name, standing=rival.standing, difference=None, interval=None, excluded=False
         )
-    interval = stats.mean_interval(over, CONFIDENCE)
+    interval, difference = stats.mean_interval(over, CONFIDENCE), stats.mean(over)
+    # The estimate of an existence claim is a share of templates, which no difference compares with.
+    least = 0.0 if prediction.form == "existence" else MUST_LACK * abs(test.estimate)
     return RivalOutcome(
         name=rival.name,
         standing=rival.standing,
-        difference=mean(over),
+        difference=difference,
         interval=interval,
-        excluded=interval[0] > NOTHING,
+        excluded=interval[0] > NOTHING and difference >= least,
     )
 
 

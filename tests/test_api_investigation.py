@@ -15,7 +15,6 @@ from agent.api_worker import api_worker
 from agent.briefing import briefing
 from agent.budget import Budget
 from agent.case import load_case
-from agent.commands import app
 from agent.investigation import Investigation, ToolCall, Turn
 from agent.language_model import listed_tools, written
 from agent.loop import run, transcript
@@ -24,6 +23,7 @@ from agent.rendering import write_report
 from agent.systematic import SystematicInvestigator
 from agent.terminal import CONFIGURATION, RESOURCES
 from agent.verify import verify
+from naturalist import app
 from tests.api_subjects import MODEL, api_run, number_table, server_of
 from tests.llm_server import Call, Drop, Error, LLMServer, Recorded, Reply, Step, forget_environment
 from tests.scripted_run import Scripted, hypotheses
@@ -189,7 +189,7 @@ def test_an_investigating_model_reads_of_the_script_and_of_no_tool_that_is_not_t
     budget = Budget(investigation.case.limits)
     told = transcript(investigation, budget, final=False).briefing
     words = written("investigator.j2", **told) + written("briefing.j2", **told)
-    specs = json.dumps([spec.model_dump() for spec in listed_tools(told)])
+    specs = json.dumps([spec.model_dump() for spec in listed_tools(told, "investigator")])
     for absent in ("steering", "ablation", "intervention", "probes", "logit_lens"):
         assert absent not in words, absent
     assert '"name": "logit_lens"' not in specs and "sample_responses" in specs

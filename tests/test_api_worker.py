@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from agent import session
 from agent.api_worker import REPLIES, api_worker
 from agent.budget import Budget, spent_by
-from agent.commands import app
 from agent.investigation import Investigation, ToolCall
 from agent.llm.faults import LLMError
 from agent.loop import execute
@@ -21,6 +20,7 @@ from agent.measure_check import check_measure
 from agent.opening import resume_run
 from agent.rerun import rerun
 from agent.terminal import CONFIGURATION, USAGE
+from naturalist import app
 from tests.api_subjects import MODEL, api_run, case_on, locator, number_table, server_of
 from tests.api_subjects import USAGE as TOKENS
 from tests.llm_server import Error, LLMServer, forget_environment
@@ -125,7 +125,7 @@ def test_rerun_asks_again_and_leaves_the_replies_alone(server: LLMServer, tmp_pa
     investigation.folder.close()
     first, kept = len(server.requests), (path / REPLIES).read_bytes()
     server.requests.clear()
-    worker = session.start_worker(investigation.case, path, ask_again=True)
+    worker = session.start_worker(investigation.case, path, session.Start(ask_again=True))
     assert rerun(path, worker).identical, "this server honours seeds"
     assert len(server.requests) == first and (path / REPLIES).read_bytes() == kept
     server.requests.clear()
@@ -208,5 +208,5 @@ def test_a_budget_in_dollars_needs_a_price_for_the_subject(
     assert caught.value.exit_code == CONFIGURATION
     prices = tmp_path / "prices.toml"
     prices.write_text(f'["openai-chat/{MODEL}"]\ninput = 1.0\noutput = 2.0\n')
-    worker = session.start_worker(case, tmp_path, prices)
+    worker = session.start_worker(case, tmp_path, session.Start(prices=prices))
     worker.close()

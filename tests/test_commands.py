@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agent import session
-from agent.commands import app
 from agent.opening import read_run
 from agent.run_folder import RunFolder
+from naturalist import app
 from tests.scripted_run import TABLE, case_of, make_run, turns
 
 USAGE, CONFIGURATION, RESOURCES, LOCKED = 2, 4, 5, 6

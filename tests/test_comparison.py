@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agent.commands import app
 from agent.opening import read_run
 from agent.review.comparison import compare, differences, lines_of
+from naturalist import app
 from tests.scripted_run import case_of, level, make_run, prediction, turns
 
 

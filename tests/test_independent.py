@@ -84,7 +84,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     ) -> Path:
         said = Scripts(scripts)
 
-        def start_worker(case: Case, path: Path) -> Any:
+        def start_worker(case: Case, path: Path, start: Any = None) -> Any:
             said.folder = path.name
             return worker_for(path, table=table)
 
@@ -145,7 +145,9 @@ def test_a_set_of_programs_names_the_planted_cause(
 ) -> None:
     texts = [{"text": f"{text} {end}"} for text in templates() for end in ("", "Say it.")]
     case, cause = number_case(templates=texts), "context = version"
-    monkeypatch.setattr(session, "start_worker", lambda _, path: in_process_worker(path, cause))
+    monkeypatch.setattr(
+        session, "start_worker", lambda _, path, start=None: in_process_worker(path, cause)
+    )
     path = tmp_path / "runs" / "set"
     sets.write_plan(path, SetPlan(case=case, investigator="systematic", independent=2, seed=1))
     aggregate = driven(path)

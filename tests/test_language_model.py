@@ -356,8 +356,10 @@ def test_killed_at_any_record_it_asks_the_same_and_comes_to_the_same(tmp_path: P
 
 
 def test_a_name_that_a_prompt_lacks_is_a_fault() -> None:
-    first = written("investigator.j2", has_reference=True)
+    first = written("investigator.j2", has_reference=True, roles={}, tools=[])
     assert "beside a reference model" in first
-    assert "beside a reference model" not in written("investigator.j2", has_reference=False)
+    assert "beside a reference model" not in written(
+        "investigator.j2", has_reference=False, roles={}, tools=[]
+    )
     with pytest.raises(UndefinedError):
         written("investigator.j2")

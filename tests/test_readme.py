@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.commands import app
+from naturalist import app
 from tools.blobs import BlobStore
 from tools.experiment import Context, run_experiment
 from tools.registry import Tool

@@ -12,7 +12,6 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from agent.commands import app
 from agent.review.records import (
     FILE,
     Judgement,
@@ -29,6 +28,7 @@ from agent.review.records import (
 )
 from agent.run_folder import RunError
 from agent.verify import verify
+from naturalist import app
 from tests.scripted_run import make_run
 
 DIGEST = "a" * 64

@@ -6,9 +6,9 @@ import json
 
 from typer.testing import CliRunner
 
-from agent.commands import app
 from agent.doors.tool_page import tools_page, type_of
 from agent.house_tools import HOUSE_TOOLS
+from naturalist import app
 from tools.black_box import BLACK_BOX
 from tools.registry import schema_of
 

@@ -17,6 +17,7 @@ from tools.registry import Record, ToolError, tool
 from tools.scoring import items_from, mean, neither_share, sample, scored
 
 SHOWN_PROMPTS = 24
+SHOWN_OWN = 60
 SHOWN_HIGHEST = 6
 SHOWN_ANSWERS = 4
 SHOWN_OVERALL = 12
@@ -138,10 +139,12 @@ def sample_responses(subject: Any, args: SamplingArguments, context: Context) ->
         ]
     agreement = judge_table(table, args.measure, context.judge, context.seed)
     raw = context.blobs.put(canonical_json({"arms": table}).encode())
+    # Whoever wrote prompts by hand asks about each of them.
+    drawn = any(item.template.source != "investigator" for item in items)
     return SamplingResult(
         prompts=tuple(
             commonest(items[k], {name: table[name][k] for name in models})
-            for k in told(table["subject"])
+            for k in (told(table["subject"]) if drawn else range(len(items))[:SHOWN_OWN])
         ),
         prompts_asked=len(items),
         answers={name: over_all(rows) for name, rows in table.items()},
