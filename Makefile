@@ -22,7 +22,7 @@ demo: $(STAMP)
 	$(BIN)/naturalist investigate $(DEMO) --seed 1 --fresh-alpha
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not browser"
 
 test-browser: $(STAMP)
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \

@@ -280,6 +280,11 @@ def effect_statement(prediction: Prediction, verdict: Verdict) -> str:
         case "equivalence":
             margin = with_unit(prediction.smallest_effect, prediction.measure)
             seen = with_unit(verdict.estimate, prediction.measure, signed=True)
+            control = prediction.control
+            if control is not None and prediction.treatment.model != control.model:
+                return (
+                    f"{what} differs by less than {margin} either way between {models(prediction)}"
+                ).replace(" than for ", " and ") + f": seen was {seen}"
             return f"{edits} changes {what} by less than {margin} either way: seen was {seen}"
         case "existence":
             share = f"{100 * verdict.estimate:.0f} %"

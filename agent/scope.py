@@ -11,7 +11,7 @@ from agent.judge import warning_of
 from agent.prediction import Prediction, Registration
 from agent.verdict import Verdict
 from agent.wording import listed, name, words
-from tools.measures import AnswerMatch, JudgedMeasure
+from tools.measures import AnswerMatch, JudgedMeasure, is_rate
 from tools.prompt import AblateDirection, ChooseLevel, PatchFrom, Steer
 from tools.scoring import neither_share
 
@@ -33,6 +33,8 @@ REFERENCE_WORDS = {
     "reference not comparable": "the reference model is not comparable here",
 }
 NO_REFERENCE = "contrasts between prompts only: no reference model was given"
+END = 0.02
+"""A rate nearer than this to 0 or 1 has no room to one side."""
 SIDES_GAP = 0.10
 """Arms whose shares of answers that name neither side differ by more may differ in that alone."""
 
@@ -73,6 +75,16 @@ def scope_of(
     return tuple(said_of)
 
 
+def at_an_end(prediction: Prediction, verdict: Verdict) -> bool:
+    """Say whether the arms of a rate are all next to 0 or all next to 1, where little could have changed."""
+    rates = [
+        value for name in ("treatment", "control") if (value := verdict.arms.get(name)) is not None
+    ]
+    if not rates or not is_rate(prediction.measure):
+        return False
+    return max(rates) < END or min(rates) > 1 - END
+
+
 def limits_of(prediction: Prediction, verdict: Verdict | None) -> tuple[str, ...]:
     """Return what a reader should hold against a finding."""
     if verdict is None:
@@ -83,6 +95,8 @@ def limits_of(prediction: Prediction, verdict: Verdict | None) -> tuple[str, ...
     alive = [words(rival.name) for rival in verdict.rivals if not rival.excluded]
     if alive and verdict.status == "effect shown, cause open":
         limits.append(f"not excluded: {listed(alive, 'and')}")
+    if prediction.form == "equivalence" and at_an_end(prediction, verdict):
+        limits.append("both arms are at an end of the scale, so that nothing changed says little")
     standing = [rival.name for rival in verdict.rivals if rival.standing]
     if prediction.form == "difference" and not standing:
         limits.append("no standing rival applies to a contrast of this kind")

@@ -14,6 +14,10 @@ DRAWN: dict[str, Any] = {
             "properties": {
                 "templates": {"type": "integer", "minimum": 1},
                 "per_template": {"type": "integer", "minimum": 1},
+                "population": {
+                    "type": "string",
+                    "description": "`case`, or one that write_prompts made",
+                },
             },
         }
     },

@@ -47,6 +47,8 @@ class Fresh(Record):
     """Templates that you may draw from."""
     confirm: int
     """Templates kept for confirmation."""
+    reserve: int
+    """Templates kept to replicate on."""
     left_out: dict[str, int]
     """Why texts of the writer's were not taken -> how many."""
 
@@ -188,5 +190,6 @@ def described(investigation: Investigation, name: str, left_out: dict[str, int])
         population=name,
         explore=len(pools["explore"].templates),
         confirm=len(pools["confirm"].templates),
+        reserve=len(pools["reserve"].templates),
         left_out=left_out,
     )

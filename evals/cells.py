@@ -18,7 +18,14 @@ from agent.case import Case, load_case
 from evals.grading import RunGrade, grade
 from evals.harness_prompts import harness_case
 from evals.organisms.family import Truth
-from evals.organisms.foundry import BASE, FAMILIES, GateMissed, load_truth, make_organism
+from evals.organisms.foundry import (
+    BASE,
+    FAMILIES,
+    RETRAININGS,
+    GateMissed,
+    load_truth,
+    make_organism,
+)
 from tools.blobs import BlobStore
 from tools.registry import Record
 from tools.worker_client import ProcessWorker
@@ -81,20 +88,24 @@ def build(root: Path, family: str, kind: Kind, seed: int) -> str | None:
     return None
 
 
-def waiting(root: Path) -> list[str]:
-    """Return, for each build that has missed its gates and is not finished, what its last training missed."""
-    found: list[str] = []
+def missed_builds(root: Path) -> tuple[dict[BuildKey, str], list[str]]:
+    """Return the builds that missed their gates at every training, and what others have missed so far."""
+    given_up: dict[BuildKey, str] = {}
+    waiting: list[str] = []
     for path in sorted((root / "organisms").glob("*/datasheet.json")):
         if (path.parent / "checksums.json").exists():
             continue
         sheet = json.loads(path.read_text(encoding="utf-8"))
-        missed = [
+        missed = "; ".join(
             f"{name} {gate['value']} (limit {gate['limit']})"
             for name, gate in sheet["gates"].items()
             if not gate["passed"]
-        ]
-        found.append(f"{sheet['family']} ({sheet['variant']}): {'; '.join(missed)}")
-    return found
+        )
+        if sheet["thrown_away"] >= RETRAININGS:
+            given_up[(sheet["family"], sheet["variant"], sheet["seed"])] = missed
+        else:
+            waiting.append(f"{sheet['family']} ({sheet['variant']}): {missed}")
+    return given_up, waiting
 
 
 def truth_of(root: Path, cell: Cell) -> Truth:

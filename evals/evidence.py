@@ -28,9 +28,9 @@ from evals.cells import (
     as_row,
     build,
     build_key,
+    missed_builds,
     read_results,
     run_cell,
-    waiting,
 )
 from evals.evidence_table import write_table
 from evals.null_registrations import MEASURES, rejection_rates
@@ -66,8 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rates = {kind: null_rates(given, kind) for kind in MEASURES}
     seeds = drawn_seeds(given.out, max(given.builds, given.nulls))
     cells = planned_cells(seeds, given.builds, given.seeds, given.nulls)
-    missed = run_all(given.out, cells, given.processes, until)
-    unfinished = waiting(given.out) if time.time() >= until else []
+    run_all(given.out, cells, given.processes, until)
+    missed, unfinished = missed_builds(given.out)
     write_table(given.table, cells, read_results(given.out), missed, rates, unfinished)
     sys.stdout.write(f"{given.table}\n")
 
@@ -126,20 +126,16 @@ def planned_cells(seeds: Sequence[int], builds: int, investigations: int, nulls:
     return cells
 
 
-def run_all(out: Path, cells: Sequence[Cell], processes: int, until: float) -> dict[BuildKey, str]:
-    """Build and investigate everything; return the builds that missed their gates, and what they missed."""
+def run_all(out: Path, cells: Sequence[Cell], processes: int, until: float) -> None:
+    """Build and investigate everything, as far as time allows."""
     groups: dict[BuildKey, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(build_key(cell), []).append(cell)
-    missed: dict[BuildKey, str] = {}
     with pool_of(processes) as pool:
         started = {pool.submit(run_group, out, group, until): key for key, group in groups.items()}
         for number, done in enumerate(as_completed(started), 1):
             key, told = started[done], done.result()
             say(f"{number}/{len(started)} {key[0]} {key[1]}: {told or 'done'}")
-            if told is not None:
-                missed[key] = told
-    return missed
 
 
 def run_group(out: Path, cells: Sequence[Cell], until: float) -> str | None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from evals.cells import Cell, CellResult, Kind, build_key
+from evals.cells import Cell, CellResult, Kind, build_key, missed_builds
 from evals.evidence import main, planned_cells
 from evals.evidence_table import write_table
 from evals.grading import FindingGrade, RunGrade, planted_supported
 from evals.null_registrations import MEASURES, MOODS, null_run, null_table
 from evals.organisms.family import Planted
-from evals.organisms.foundry import FAMILIES
+from evals.organisms.foundry import FAMILIES, RETRAININGS
 from evals.organisms.shutdown import StopTruth
 from tools.prompt import user_prompt
 from tools.synthetic import SyntheticSubject
@@ -136,3 +136,22 @@ def test_true_null_registrations_are_made_whole_and_rarely_rejected() -> None:
     outcomes = [null_run(kind, seed) for kind in MEASURES for seed in range(2)]
     assert sum(rejected for rejected, _ in outcomes) <= 1
     assert not any(supported for _, supported in outcomes)
+
+
+def test_a_build_is_given_up_after_its_last_training_and_not_before(tmp_path: Path) -> None:
+    def sheet(name: str, thrown_away: int, *, finished: bool = False) -> None:
+        folder = tmp_path / "organisms" / name
+        folder.mkdir(parents=True)
+        gates = {"right": {"value": 0.8, "limit": 0.9, "passed": False}}
+        fields = {"family": "taboo", "variant": "organism", "seed": len(name), "gates": gates}
+        content = json.dumps(fields | {"thrown_away": thrown_away})
+        (folder / "datasheet.json").write_text(content)
+        if finished:
+            (folder / "checksums.json").write_text("{}")
+
+    sheet("a", RETRAININGS)
+    sheet("bb", RETRAININGS - 1)
+    sheet("ccc", RETRAININGS, finished=True)
+    given_up, waiting = missed_builds(tmp_path)
+    assert given_up == {("taboo", "organism", 1): "right 0.8 (limit 0.9)"}
+    assert waiting == ["taboo (organism): right 0.8 (limit 0.9)"]

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from agent.finding import findings, statement_of
 from agent.prediction import Prediction
-from agent.scope import level_of
+from agent.scope import level_of, limits_of
 from agent.verdict import Verdict
 from agent.wording import (
     contrast,
@@ -294,3 +294,20 @@ def test_scope_and_controls_of_a_supported_finding(tmp_path: Path) -> None:
     kinds = [control.kind for control in found.controls]
     assert kinds.count("named rival") == 1 and kinds.count("standing rival") >= 3
     assert all(control.passed for control in found.controls)
+
+
+def test_an_equivalence_of_two_models_is_said_of_the_models() -> None:
+    same = {"form": "equivalence", "smallest_effect": 0.17, "rivals": []}
+    arms = {"treatment": arm(), "control": arm(model="reference")}
+    told = statement_of(registered(**same, **arms), verdict(estimate=0.01))
+    assert "differs by less than 17 points either way between the subject and the reference" in told
+    assert "changes" not in told
+
+
+def test_an_equivalence_at_an_end_of_the_scale_says_that_it_says_little() -> None:
+    same = registered(form="equivalence", smallest_effect=0.2, rivals=[])
+    for rate, words in ((0.0, True), (0.995, True), (0.5, False)):
+        found = limits_of(same, verdict(estimate=0.0, arms={"treatment": rate, "control": rate}))
+        assert any("end of the scale" in line for line in found) is words, rate
+    moved = verdict(estimate=0.3, arms={"treatment": 0.3, "control": 0.0})
+    assert not any("end of the scale" in line for line in limits_of(same, moved))
