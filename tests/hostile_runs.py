@@ -84,7 +84,7 @@ def events(number: int, text: str) -> list[tuple[str, dict[str, Any]]]:
             {"id": f"H{number + 4}", "claim": text, "family": text, "rivals": [text], "prior": 0.5},
         ),
         ("note", {"text": text, "turn": 1}),
-        ("spent", {"role": text, "spent": {text: text}}),
+        ("spent", {"role": text, "model": text, "spent": {"input_tokens": 1}}),
         (text, {"a kind of event": text}),
     ]
 
