@@ -121,8 +121,8 @@ def register_predictions(
     effect you care about, and at least one rival: an arm that the rival says does the same as the
     treatment, or the range of the effect that it predicts. The harness adds standing rivals (a no-op
     edit of the same length, an off-topic context, other levels of the same factor), tries the arms
-    out on explore prompts, and refuses what could not succeed: it names every fault, and one change
-    that would pass. Of the placebos of a `rank` it makes as many as you need (`draw_placebos`).
+    out on explore prompts, and refuses what could not succeed, with its faults and one change that
+    would pass; when one prediction of a call is refused, none of them is registered. Of the placebos of a `rank` it makes as many as you need (`draw_placebos`).
     Predictions registered in one call are decided together (Holm), which costs less.
     """
     if investigation.submission is not None:
@@ -146,7 +146,8 @@ def register_predictions(
 def confirm(investigation: Investigation, args: Confirmation, context: Any) -> Confirmed:
     """Test registered predictions on unseen prompts. The verdict is computed; you see no prompt.
 
-    Each registration is confirmed once. The whole batch it was registered with is decided with it.
+    Each registration is confirmed once. The whole batch it was registered with is decided with it, so
+    `threshold` is Holm's step within the batch, not the alpha of one alone.
     """
     found = run_confirmation(investigation, args.registrations)
     return Confirmed(verdicts={name: shown(verdict) for name, verdict in found.items()})

@@ -257,6 +257,8 @@ def telling_words(
         spread_in = math.fsum((score - with_word) ** 2 for score in inside) / len(inside) ** 2
         spread_out = math.fsum((score - without) ** 2 for score in outside) / len(outside) ** 2
         error = math.sqrt(spread_in + spread_out + 0.25 / len(scores))
+        if with_word == without:
+            continue
         z = (with_word - without) / error
         found.append(
             PromptWord(
