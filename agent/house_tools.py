@@ -122,7 +122,8 @@ def register_predictions(
     treatment, or the range of the effect that it predicts. The harness adds standing rivals (a no-op
     edit of the same length, an off-topic context, other levels of the same factor), tries the arms
     out on explore prompts, and refuses what could not succeed, with its faults and one change that
-    would pass; when one prediction of a call is refused, none of them is registered. Of the placebos of a `rank` it makes as many as you need (`draw_placebos`).
+    would pass; when one prediction of a call is refused, none of them is registered. Of the placebos of
+    a `rank` it makes as many as you need (`draw_placebos`).
     Predictions registered in one call are decided together (Holm), which costs less.
     """
     if investigation.submission is not None:
