@@ -213,12 +213,17 @@ def said_again(turn: Turn) -> AssistantTurn:
 def listed_tools(briefing: dict[str, Any], speaker: Speaker) -> tuple[ToolSpec, ...]:
     """Return the tools that every request lists, in an order that never changes."""
     entries = {entry["name"]: entry for entry in briefing["tools"]}
+    useless = () if briefing["judges"] else ("JudgedMeasure",)
     names = LISTED_FOR_SCEPTIC
     if speaker == "investigator":
         names = LISTED_WITH_WRITER if "writer" in briefing["roles"] else LISTED
         names = (*names, *(name for name, entry in entries.items() if entry.get("own")))
     specs = [
-        ToolSpec(name=name, description=entry["description"], parameters=readable(entry["schema"]))
+        ToolSpec(
+            name=name,
+            description=entry["description"],
+            parameters=readable(entry["schema"], useless),
+        )
         for name in names
         if (entry := entries.get(name)) is not None
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 DRAWN: dict[str, Any] = {
@@ -29,8 +29,12 @@ HARNESS_RECORDS = ("PromptItem",)
 """Records that only the harness makes."""
 
 
-def readable(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a tool's arguments with drawn prompts allowed and unused definitions gone."""
+def readable(schema: dict[str, Any], useless: Collection[str] = ()) -> dict[str, Any]:
+    """Return the schema of a tool's arguments with drawn prompts allowed and unused definitions gone.
+
+    `useless` are records that this run would refuse, such as the judged measure where there are no judges.
+    """
+    schema = without_records(schema, useless)
     properties = {name: with_draw(inner) for name, inner in schema.get("properties", {}).items()}
     plain = {
         key: value for key, value in {**schema, "properties": properties}.items() if key != "$defs"
@@ -45,6 +49,29 @@ def readable(schema: dict[str, Any]) -> dict[str, Any]:
             wanted += references(definitions[name])
     kept = {**plain, "$defs": {name: used[name] for name in sorted(used)}} if used else plain
     return without_titles(kept)
+
+
+def without_records(value: Any, names: Collection[str]) -> Any:
+    """Return a schema in which no choice offers one of these records."""
+    if isinstance(value, list):
+        return [
+            without_records(each, names)
+            for each in value
+            if not (isinstance(each, dict) and refers_to(each.get("$ref"), names))
+        ]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: without_records(inner, names)
+        for key, inner in value.items()
+        if not (isinstance(inner, str) and key != "$ref" and refers_to(inner, names))
+    }
+
+
+def refers_to(reference: Any, names: Collection[str]) -> bool:
+    """Say whether a reference is to one of these records."""
+    text = str(reference)
+    return text.startswith("#/$defs/") and text.rsplit("/", 1)[-1] in names
 
 
 def without_titles(schema: Any) -> Any:

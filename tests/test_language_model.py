@@ -161,7 +161,7 @@ def test_the_listed_tools_are_at_most_twelve_and_all_there(tmp_path: Path) -> No
 
 def test_a_tool_of_the_researchers_own_is_listed_too() -> None:
     entry = {"name": "count_words", "description": "Count.", "schema": {}, "own": True}
-    told = {"tools": [entry, {**entry, "name": "hidden", "own": False}], "roles": {}}
+    told = {"tools": [entry, {**entry, "name": "hidden", "own": False}], "roles": {}, "judges": 0}
     assert [spec.name for spec in listed_tools(told, "investigator")] == [
         "count_words",
         "call_tool",
@@ -363,3 +363,14 @@ def test_a_name_that_a_prompt_lacks_is_a_fault() -> None:
     )
     with pytest.raises(UndefinedError):
         written("investigator.j2")
+
+
+def test_without_judges_no_tool_offers_a_judged_measure(tmp_path: Path) -> None:
+    _, client = drive(tmp_path / "run", [reply(END)])
+    specs = json.dumps([tool.model_dump() for tool in client.requests[0].tools])
+    assert "JudgedMeasure" not in specs and "AnswerMatch" in specs
+    schema = next(tool for tool in BLACK_BOX if tool.name == "vary_prompts").entry()["schema"]
+    assert "JudgedMeasure" in json.dumps(readable(schema))
+    left = readable(schema, ("JudgedMeasure",))
+    assert "judged" not in left["properties"]["measure"]["discriminator"]["mapping"]
+    assert all(name in left["$defs"] for name in references(left))
