@@ -21,7 +21,7 @@ from agent.case import Case
 from agent.doors.handed_in import HandedIn
 from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation, Transcript
-from agent.opening import opened_event, resume_run
+from agent.opening import opened_event
 from agent.prediction import Prediction
 from agent.rendering import html_pages
 from agent.run_folder import RunError, RunFolder
@@ -30,9 +30,9 @@ from agent.session import (
     Opening,
     changed_case,
     new_run_path,
+    open_again,
     open_new,
     tool_files,
-    worker_again,
 )
 from agent.templates import shown
 from tools.registry import ToolError
@@ -110,16 +110,8 @@ class Notebook:
         if who != "notebook":
             raise RunError(f"{folder}: its investigator is {who!r}, not a notebook")
 
-        def opened() -> Investigation:
-            worker = worker_again(folder)
-            try:
-                return resume_run(folder, worker)
-            except BaseException:
-                worker.close()
-                raise
-
         desk = HandedIn("notebook")
-        desk.start(opened)
+        desk.start(lambda: open_again(folder))
         return cls(desk, folder)
 
     def wait(self) -> None:

@@ -227,6 +227,16 @@ def refuse_shadowed(catalogue: Catalogue) -> None:
         raise ToolError(f"a tool of yours is called {taken[0]!r}, as one of the harness; rename it")
 
 
+def open_again(path: Path, on_progress: OnProgress | None = None) -> Investigation:
+    """Open a run where it was left, with its worker; a worker that is of no use is stopped."""
+    worker = worker_again(path, Start(on_progress=on_progress))
+    try:
+        return resume_run(path, worker)
+    except BaseException:
+        worker.close()
+        raise
+
+
 def drive_new(
     path: Path,
     case: Case,

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from agent.options import OwnTools, RunPath
 from agent.terminal import CONFIGURATION, USAGE, fail, faults_told, put, say
 
 Case = Annotated[
     Path | None, typer.Argument(metavar="[CASE.toml]", help="The case of a new investigation.")
 ]
-RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
 
 
 def mcp(
@@ -32,9 +32,7 @@ def mcp(
     budget_minutes: Annotated[
         float | None, typer.Option(help="Stop and report after so many minutes.")
     ] = None,
-    own_tools: Annotated[
-        list[Path] | None, typer.Option("--tools", help="A file of tools of your own; repeatable.")
-    ] = None,
+    own_tools: OwnTools = None,
     patience: Annotated[
         float, typer.Option(help="Seconds after which a call comes back as running.", min=1)
     ] = 45.0,
@@ -43,7 +41,7 @@ def mcp(
     """Serve one investigation to an MCP client over stdin and stdout; the client is the investigator."""
     from agent import session
     from agent.investigation import Investigation
-    from agent.opening import opened_event, resume_run
+    from agent.opening import opened_event
     from agent.run_folder import RunFolder
     from tools.remote import OnProgress
 
@@ -59,12 +57,7 @@ def mcp(
             path = resume
 
             def opened(progress: OnProgress) -> Investigation:
-                worker = session.worker_again(path, session.Start(on_progress=progress))
-                try:
-                    return resume_run(path, worker)
-                except BaseException:
-                    worker.close()
-                    raise
+                return session.open_again(path, progress)
         else:
             assert case_file is not None
             limits = {"minutes": budget_minutes}
