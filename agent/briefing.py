@@ -66,7 +66,7 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
         "alpha": alpha,
         "placebos_needed": placebos_needed(alpha),
         "tools": [
-            *(entry for entry in catalogue.tools if entry["for_investigator"]),
+            *investigation.offered(),
             *(tool.entry() for tool in (*HOUSE_TOOLS, rest_case)),
         ],
         **({"runs": read} if read else {}),

@@ -87,6 +87,8 @@ class Case(Record):
     """Tools that a subject behind an API may call, with scripted results."""
     sampling: Sampling = Sampling()
     limits: Limits = Limits()
+    without: tuple[str, ...] = ()
+    """Tools that the investigator goes without, by name: what they are worth is measured by leaving them out."""
     part: Part | None = None
     """Set by the harness for a set of independent investigations; None is the whole case."""
 

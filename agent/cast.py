@@ -27,9 +27,11 @@ from agent.scripted import ScriptedInvestigator
 from agent.systematic import SystematicInvestigator
 from agent.terminal import CONFIGURATION, USAGE, fail, say
 from agent.writer import LanguageModelWriter
-from tools.registry import Record
+from tools.boundary import load_module
+from tools.registry import Record, ToolError
 from tools.worker_client import InProcessWorker, ProcessWorker, Worker
 
+OWN = "python:"
 KNOWN = ", ".join(f"{provider}/MODEL" for provider in PROVIDERS)
 
 
@@ -110,6 +112,8 @@ def make_investigator(name: str, limits: Limits, provider: Provider | None = Non
     for program in (SystematicInvestigator, AggregatorInvestigator):
         if name == program.name:
             return program()
+    if name.startswith(OWN):
+        return own_investigator(name)
     if name.startswith("scripted:"):
         return ScriptedInvestigator.load(Path(name.removeprefix("scripted:")))
     if is_model(name):
@@ -121,8 +125,28 @@ def make_investigator(name: str, limits: Limits, provider: Provider | None = Non
         fail(CONFIGURATION, HANDED_IN[name])
     return fail(
         CONFIGURATION,
-        f"unknown investigator {name!r}; known: systematic, scripted:FILE.json, {KNOWN}",
+        f"unknown investigator {name!r}; known: systematic, scripted:FILE.json, python:FILE.py:NAME, {KNOWN}",
     )
+
+
+def own_investigator(name: str) -> Investigator:
+    """Return a program of the user's own: `python:FILE.py:NAME`, or `python:MODULE:NAME`; refuse what is none.
+
+    NAME is called without arguments and gives an object with `next_turn`; a run keeps the whole name.
+    """
+    try:
+        module, made_by = load_module(name.removeprefix(OWN))
+        made = getattr(module, made_by)()
+        if not callable(getattr(made, "next_turn", None)):
+            raise TypeError(f"{made_by}() has no next_turn")
+    except (ImportError, OSError, SyntaxError, AttributeError, TypeError, ToolError) as error:
+        fail(
+            CONFIGURATION,
+            f"{name}: no investigator is there ({error}); give python:FILE.py:NAME, where NAME() returns an "
+            "object with next_turn(transcript)",
+        )
+    made.name = name
+    return made
 
 
 def client_for(name: str, url: str | None, key_env: str | None, provider: Provider) -> Client:

@@ -61,7 +61,8 @@ def investigate(
     investigator: Annotated[
         str,
         typer.Option(
-            help="'systematic', 'scripted:FILE.json', or a model: anthropic/M, openai/M, openai-chat/M."
+            help="'systematic', 'scripted:FILE.json', 'python:FILE.py:NAME', or a model: anthropic/M, openai/M, "
+            "openai-chat/M."
         ),
     ] = "systematic",
     seed: Annotated[int, typer.Option(help="All randomness comes from it.")] = 0,
@@ -97,6 +98,10 @@ def investigate(
     sceptic: Sceptic = None,
     judge: Judges = None,
     own_tools: OwnTools = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TOOL", help="Let the investigator go without this tool; repeatable."),
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     as_json: AsJson = False,
@@ -115,7 +120,7 @@ def investigate(
             url=subject_url,
             key_env=subject_key_env,
         )
-        case = session.changed_case(case_file, models, limits)
+        case = session.changed_case(case_file, models, limits, without or ())
         if investigator == "aggregator":
             fail(
                 USAGE,

@@ -171,7 +171,7 @@ def find_tool(investigation: Investigation, args: Search, context: Any) -> Found
 
     Shows what it does and its arguments; call it through `call_tool`.
     """
-    entries = [e for e in investigation.worker.catalogue.tools if e["for_investigator"]]
+    entries = investigation.offered()
     wanted = words_of(args.words)
 
     def fit(entry: dict[str, Any]) -> int:

@@ -316,6 +316,14 @@ class Investigation:
     def _apply_run_ended(self, data: dict[str, Any]) -> None:
         self.ended = data["reason"]
 
+    def offered(self) -> list[dict[str, Any]]:
+        """Return the entries of the tools that the investigator may call on the subject."""
+        return [
+            entry
+            for entry in self.worker.catalogue.tools
+            if entry["for_investigator"] and entry["name"] not in self.case.without
+        ]
+
     def experiment(self, number: int) -> Experiment:
         """Return a stored experiment by its number, 1 for the first."""
         return Experiment.model_validate(self.folder.get_json(self.experiments[number - 1].blob))

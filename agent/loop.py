@@ -187,7 +187,7 @@ def execute(investigation: Investigation, call: ToolCall) -> dict[str, Any]:
     if call.name in house:
         tool = find_tool(tools, call.name)
         return tool(investigation, plain_json(call.arguments), None).model_dump(mode="json")
-    science = [e["name"] for e in investigation.worker.catalogue.tools if e["for_investigator"]]
+    science = [entry["name"] for entry in investigation.offered()]
     if call.name not in science:
         refused = refusal_of(call.name)
         if refused is not None:

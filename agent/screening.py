@@ -14,7 +14,7 @@ def run_screens(investigation: Investigation) -> None:
     """Run each screen once on explore prompts and keep its page; a screen that fails is kept as failed."""
     if investigation.case.reference is None:
         return
-    known = {entry["name"] for entry in investigation.worker.catalogue.tools}
+    known = {entry["name"] for entry in investigation.offered()}
     done = {screen["tool"] for screen in investigation.screens}
     population = investigation.populations["case"]
     for name in SCREENS:

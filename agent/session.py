@@ -34,7 +34,7 @@ from agent.words import WordsAside
 from tools.boundary import DEFAULT_CATALOGUE, Catalogue
 from tools.judging import needs_judges
 from tools.locator import ModelLocator
-from tools.registry import Record, ToolError
+from tools.registry import Record, ToolError, unknown
 from tools.remote import OnProgress
 from tools.sequential import alpha_share
 from tools.worker_client import ProcessWorker, Worker
@@ -53,7 +53,9 @@ class Models(Record):
     key_env: str | None = None
 
 
-def changed_case(path: Path, models: Models, limits: dict[str, float | None]) -> Case:
+def changed_case(
+    path: Path, models: Models, limits: dict[str, float | None], without: Sequence[str] = ()
+) -> Case:
     """Read a case with what the command line changes; raise `CaseError` for models that do not go together."""
     case = load_case(path)
     subject, reference, adapter = models.subject, models.reference, models.adapter
@@ -69,6 +71,8 @@ def changed_case(path: Path, models: Models, limits: dict[str, float | None]) ->
         changes["reference"] = (
             None if reference == "none" else located(ModelLocator(model=reference), here)
         )
+    if without:
+        changes["without"] = tuple(without)
     given = {name: value for name, value in limits.items() if value is not None}
     if given:
         changes["limits"] = case.limits.model_copy(update=given)
@@ -209,6 +213,7 @@ def open_new(
         population_of(case, opening.seed)
         # A model that is refused is refused here, before there is a log.
         refuse_shadowed(worker.catalogue)
+        refuse_strange(case, worker.catalogue)
         tools = {"tools": list(opening.tools)} if opening.tools else {}
         known = {**opening.circumstances(worker), **tools}
         return open_run(path, case, worker, name, opening.seed, known)
@@ -225,6 +230,14 @@ def refuse_shadowed(catalogue: Catalogue) -> None:
     taken = [entry["name"] for entry in catalogue.tools if entry["name"] in ours]
     if taken:
         raise ToolError(f"a tool of yours is called {taken[0]!r}, as one of the harness; rename it")
+
+
+def refuse_strange(case: Case, catalogue: Catalogue) -> None:
+    """Raise `ToolError` for a tool to go without that there is not: nothing would be left out."""
+    names = [entry["name"] for entry in catalogue.tools if entry["for_investigator"]]
+    strange = [name for name in case.without if name not in names]
+    if strange:
+        raise ToolError(f"--without: {unknown('tool', strange[0], names)}")
 
 
 def open_again(path: Path, on_progress: OnProgress | None = None) -> Investigation:

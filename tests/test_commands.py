@@ -269,3 +269,53 @@ def test_a_call_prints_its_result(tmp_path: Path) -> None:
 def test_the_exit_codes_are_documented() -> None:
     text = " ".join(call("--help").stdout.split())
     assert all(f"{code} " in text for code in (0, 1, 2, 3, 4, 5, 6, 130))
+
+
+OWN_INVESTIGATOR = """
+from agent.investigation import Answer
+from agent.plan_turns import submission
+
+
+class Mine:
+    def next_turn(self, transcript):
+        names = [tool["name"] for tool in transcript.briefing["tools"]]
+        screened = [screen["tool"] for screen in transcript.briefing["screens"]]
+        return submission(Answer(kind="nothing", guesses=(*names, *screened)[:10]), "Mine.")
+
+
+class Mute:
+    pass
+"""
+
+
+def test_an_investigator_of_ones_own_goes_without_the_tools_that_it_is_to_miss(
+    tmp_path: Path, runs: Path
+) -> None:
+    path, mine = write_case(tmp_path), tmp_path / "mine.py"
+    mine.write_text(OWN_INVESTIGATOR)
+    for without in ([], ["--without", "sample_responses", "--without", "rank_candidates"]):
+        who = f"python:{mine}:Mine"
+        done = call("investigate", path, "--runs", runs, "--investigator", who, *without, "--json")
+        assert done.exit_code == 0, done.output
+        said = json.loads(done.stdout)["report"]["answer"]["guesses"]
+        assert ("sample_responses" in said) == (not without), said
+        assert "vary_prompts" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "line", "code"),
+    [
+        (("--without", "vary_prompt"), "did you mean 'vary_prompts'", USAGE),
+        (("--investigator", "python:none.py:Mine"), "no file none.py", CONFIGURATION),
+        (("--investigator", "python:mine.py:Nobody"), "has no attribute 'Nobody'", CONFIGURATION),
+        (("--investigator", "python:mine.py:Mute"), "has no next_turn", CONFIGURATION),
+    ],
+)
+def test_what_cannot_be_left_out_or_asked_is_told(
+    tmp_path: Path, runs: Path, words: tuple[str, str], line: str, code: int
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN_INVESTIGATOR)
+    given = [word.replace("mine.py", str(tmp_path / "mine.py")) for word in words]
+    result = call("investigate", write_case(tmp_path), "--runs", runs, *given)
+    assert line in told(result, code)
+    assert not list(runs.glob("*"))
