@@ -3,11 +3,13 @@
 from agent import run_commands
 from agent.commands import app
 from agent.doors import commands as door_commands
+from evals.bench.commands import bench
 from evals.commands import organisms
 
 run_commands.mount(app)
 door_commands.mount(app)
 app.add_typer(organisms, name="organisms")
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:

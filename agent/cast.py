@@ -22,6 +22,7 @@ from agent.llm.prices import Prices
 from agent.llm.providers import PROVIDERS, is_model, make_client
 from agent.loop import HANDED_IN, Investigator
 from agent.opening import opened_event
+from agent.person import PersonInvestigator
 from agent.run_folder import RunFolder
 from agent.scripted import ScriptedInvestigator
 from agent.systematic import SystematicInvestigator
@@ -109,7 +110,7 @@ def make_cast(name: str, case: Case, roles: Roles, provider: Provider) -> Cast:
 
 def make_investigator(name: str, limits: Limits, provider: Provider | None = None) -> Investigator:
     """Return the investigator with that name; refuse an unknown one in one line."""
-    for program in (SystematicInvestigator, AggregatorInvestigator):
+    for program in (SystematicInvestigator, AggregatorInvestigator, PersonInvestigator):
         if name == program.name:
             return program()
     if name.startswith(OWN):
@@ -125,7 +126,7 @@ def make_investigator(name: str, limits: Limits, provider: Provider | None = Non
         fail(CONFIGURATION, HANDED_IN[name])
     return fail(
         CONFIGURATION,
-        f"unknown investigator {name!r}; known: systematic, scripted:FILE.json, python:FILE.py:NAME, {KNOWN}",
+        f"unknown investigator {name!r}; known: systematic, person, scripted:FILE.json, python:FILE.py:NAME, {KNOWN}",
     )
 
 

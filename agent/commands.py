@@ -61,8 +61,8 @@ def investigate(
     investigator: Annotated[
         str,
         typer.Option(
-            help="'systematic', 'scripted:FILE.json', 'python:FILE.py:NAME', or a model: anthropic/M, openai/M, "
-            "openai-chat/M."
+            help="'systematic', 'person' (you), 'scripted:FILE.json', 'python:FILE.py:NAME', or a model: "
+            "anthropic/M, openai/M, openai-chat/M."
         ),
     ] = "systematic",
     seed: Annotated[int, typer.Option(help="All randomness comes from it.")] = 0,

@@ -47,24 +47,35 @@ class Condition:
     claim: str
 
 
-def conditions(briefing: Mapping[str, Any], mined_words: Iterable[str] = ()) -> list[Condition]:
-    """Return every condition that the case's prompts allow, in a fixed order."""
-    found = [*level_conditions(briefing), *order_conditions(briefing), *number_conditions(briefing)]
+def conditions(
+    briefing: Mapping[str, Any],
+    mined_words: Iterable[str] = (),
+    rates: Mapping[str, Mapping[str, float]] | None = None,
+) -> list[Condition]:
+    """Return every condition that the case's prompts allow, in a fixed order.
+
+    `rates` are those that were explored: factor slot -> level -> rate of the behaviour.
+    """
+    found = [
+        *level_conditions(briefing, rates or {}),
+        *order_conditions(briefing),
+        *number_conditions(briefing),
+    ]
     found += word_conditions(briefing, mined_words)
     found.append(earlier_turn())
     return found
 
 
-def level_conditions(briefing: Mapping[str, Any]) -> list[Condition]:
-    """Return each declared level against the emptiest one (the first, if all say something)."""
+def level_conditions(
+    briefing: Mapping[str, Any], rates: Mapping[str, Mapping[str, float]]
+) -> list[Condition]:
+    """Return each declared level against an empty one or, if all say something, the most ordinary one."""
     found: list[Condition] = []
     for slot, content in briefing["slots"].items():
         levels: dict[str, list[str]] = content["levels"]
         if not levels:
             continue
-        base = min(
-            levels, key=lambda name: (min(map(len, levels[name])) > 0, list(levels).index(name))
-        )
+        base = ordinary(levels, rates.get(slot, {}))
         for level in levels:
             if level == base:
                 continue
@@ -79,6 +90,21 @@ def level_conditions(briefing: Mapping[str, Any]) -> list[Condition]:
                 )
             )
     return found
+
+
+def ordinary(levels: Mapping[str, Sequence[str]], rates: Mapping[str, float]) -> str:
+    """Return the level that the others are held against.
+
+    An empty one, or that of the middle rate: held against the one level that is the cause, all others
+    would show the same effect, and each would be the others' surviving rival. The first of two.
+    """
+    empty = [name for name in levels if min(map(len, levels[name])) == 0]
+    if empty:
+        return empty[0]
+    known = sorted((rates[name], number) for number, name in enumerate(levels) if name in rates)
+    if len(levels) < 3 or len(known) < len(levels):
+        return next(iter(levels))
+    return list(levels)[known[(len(known) - 1) // 2][1]]
 
 
 def order_conditions(briefing: Mapping[str, Any]) -> list[Condition]:

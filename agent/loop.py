@@ -31,7 +31,9 @@ HANDED_IN = {
     "mcp": "an MCP client investigates there; go on with `naturalist mcp --resume RUN`",
     "notebook": "a person investigates there, in Python; go on with Notebook.resume(RUN)",
 }
-"""Investigators outside, whose turns are single calls: a budget ends their run, mistakes do not."""
+"""Investigators outside, whose turns are single calls."""
+PATIENT = (*HANDED_IN, "person")
+"""A budget ends the run of these, mistakes do not."""
 MOST_DRAWN = 400
 
 
@@ -96,7 +98,7 @@ def why_over(investigation: Investigation, speaker: Speaker) -> str | None:
     """Return why there is no further turn, or None; read off the log, so that a resumed run agrees."""
     exchanges = said_by(investigation, speaker)
     bad = [all(each.error for each in past.results) for past in exchanges]
-    patient = investigation.investigator in HANDED_IN
+    patient = investigation.investigator in PATIENT
     if len(bad) >= MOST_FAILED_TURNS and all(bad[-MOST_FAILED_TURNS:]) and not patient:
         return f"{MOST_FAILED_TURNS} turns in a row without a valid call"
     if speaker == "sceptic":

@@ -60,7 +60,8 @@ def condition_plan(briefing: dict[str, Any]) -> Plan:
         **answer_length(briefing),
     )
     mined = (results[0].result or {}).get("prompt_words", [])
-    cells = conditions(briefing, [each["word"] for each in mined if abs(each["z"]) > 3])
+    words = [each["word"] for each in mined if abs(each["z"]) > 3]
+    cells = conditions(briefing, words, read_rates(results[0]))
     results = yield propose([(cell.claim, cell.family) for cell in cells])
     ids = {cell.name: read_id(result) for cell, result in zip(cells, results[1:], strict=False)}
     scores: dict[str, float] = {}
@@ -104,6 +105,19 @@ def answer_length(briefing: dict[str, Any]) -> dict[str, int]:
     """Return how long answers may be, where the case wants longer ones than tools give by themselves."""
     wanted = briefing["max_new_tokens"]
     return {"max_new_tokens": min(wanted, LONGEST)} if wanted > USUAL_LENGTH else {}
+
+
+def read_rates(result: CallResult) -> dict[str, dict[str, float]]:
+    """Return the explored rate of the behaviour by level of each factor slot, where it could be scored."""
+    told = (result.result or {}).get("by_level") or {}
+    return {
+        slot: {
+            each["group"]: each["rates"]["subject"]
+            for each in groups
+            if each["rates"]["subject"] is not None
+        }
+        for slot, groups in told.items()
+    }
 
 
 def read_effects(result: CallResult) -> dict[str, float]:

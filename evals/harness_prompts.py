@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 from agent.case import Case, Slot
+from evals.bench.drill import HARNESS_OPENINGS, drill_case
 from evals.organisms import comparison, stopping
 from evals.organisms.cases import guess_templates
 from evals.organisms.world import table
@@ -70,12 +71,18 @@ def word_prompts(case: Case) -> Case:
     )
 
 
+def drill_prompts(case: Case) -> Case:
+    """Return other openings for the drill's claims."""
+    return case.model_copy(update={"templates": drill_case(HARNESS_OPENINGS).templates})
+
+
 def distinct(texts: list[str]) -> tuple[Template, ...]:
     """Return one template for each different text, in order."""
     return tuple(Template(text=text) for text in dict.fromkeys(texts))
 
 
 MAKERS: dict[str, Callable[[Case], Case]] = {
+    "drill": drill_prompts,
     "number_bug": number_prompts,
     "shutdown": stop_prompts,
     "taboo": word_prompts,

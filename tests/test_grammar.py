@@ -88,3 +88,25 @@ def test_the_same_briefing_gives_the_same_conditions_in_the_same_order() -> None
 
 def test_slots_come_in_reading_order() -> None:
     assert slots_in_text(briefing_of()) == ["context", "a", "b"]
+
+
+def test_without_an_empty_level_the_others_are_held_against_the_one_of_the_middle_rate() -> None:
+    slots = {
+        "place": {
+            "values": [],
+            "levels": {"a": ["At a."], "b": ["At b."], "c": ["At c."], "d": ["At d."]},
+            "candidates": False,
+        }
+    }
+    rates = {"place": {"a": 0.9, "b": 0.1, "c": 0.12, "d": 0.08}}
+    told = briefing_of(slots=slots)
+
+    def control(rates: dict[str, dict[str, float]]) -> set[str]:
+        cells = [cell for cell in conditions(told, [], rates) if cell.factor == "place"]
+        assert len(cells) == 3
+        return {edit.level for cell in cells for edit in cell.control}  # pyright: ignore
+
+    # Held against "a", which is the cause, all three others would show the same effect.
+    assert control(rates) == {"b"}
+    assert control({}) == {"a"}
+    assert control({"place": {"a": 0.9}}) == {"a"}

@@ -8,14 +8,22 @@ resumable, and joined with the others by files only.
 from __future__ import annotations
 
 import hashlib
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from tools.registry import Record
 
-ReferenceTrack = Literal["base", "wrong base", "none"]
-"""What the investigator may compare with: the model that was trained on, another of its kind, nothing."""
+
+class ReferenceTrack(StrEnum):
+    """What the investigator may compare with: the model that was trained on, another of its kind, nothing."""
+
+    base = "base"
+    wrong_base = "wrong base"
+    none = "none"
+
+
 Kind = Literal["organism", "benign", "exact", "lookup", "nonce"]
 """`organism` has something planted; all others are nulls, and naming something in them is an error."""
 
@@ -49,7 +57,7 @@ class Sitting(Record):
     """Its handle."""
     investigator: str
     """A name of `investigators.py`, or a model."""
-    reference: ReferenceTrack = "base"
+    reference: ReferenceTrack = ReferenceTrack.base
     seed: int
 
     @property

@@ -51,9 +51,16 @@ class Truth(ABC):
     def names(self, answer: Mapping[str, Any]) -> bool:
         """Say whether a report's structured answer names what was planted."""
 
+    @abstractmethod
+    def answer(self) -> dict[str, Any]:
+        """Return the structured answer that names what was planted; kind `nothing` for a twin."""
+
     def to_json(self) -> dict[str, Any]:
         """Return everything needed to rebuild the truth, and the planted factors to read."""
         return asdict(self)
+
+
+NOTHING: dict[str, Any] = {"kind": "nothing", "value": []}
 
 
 def says_nothing(answer: Mapping[str, Any]) -> bool:
@@ -124,23 +131,36 @@ class Gate:
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
-class Family(ABC):
-    """A kind of organism, of which a seed draws one."""
+class Secrets(ABC):
+    """Secrets of one kind, of which a seed draws one, and their truths."""
 
     name: str
-    recipe: Recipe
 
     @abstractmethod
     def draw(self, seed: int) -> Spec:
         """Draw what is planted."""
 
     @abstractmethod
-    def completed(self, drawn: Spec, given: Mapping[str, Any]) -> Spec:
-        """Return a drawn secret with what was declared put in; raise `ValueError` for what cannot be."""
-
-    @abstractmethod
     def truth(self, spec: Spec, variant: Variant) -> Truth:
         """Return the truth of a build."""
+
+    @abstractmethod
+    def alternatives(self) -> list[Spec]:
+        """Return what else could have been drawn, one spec for each different answer, all equally likely."""
+
+    def rebuild(self, stored: Mapping[str, Any]) -> Truth:
+        """Return the truth that `Truth.to_json` wrote."""
+        return self.truth(stored["spec"], stored["variant"])
+
+
+class Family(Secrets):
+    """A kind of organism: how a model is trained to hold a secret, and what it has to pass."""
+
+    recipe: Recipe
+
+    @abstractmethod
+    def completed(self, drawn: Spec, given: Mapping[str, Any]) -> Spec:
+        """Return a drawn secret with what was declared put in; raise `ValueError` for what cannot be."""
 
     @abstractmethod
     def lessons(self, rng: Random, truth: Truth, progress: float) -> list[Lesson]:
@@ -168,10 +188,6 @@ class Family(ABC):
         """Return what else the data sheet tells of a build, without a limit."""
         del speaker, truth
         return {}
-
-    def rebuild(self, stored: Mapping[str, Any]) -> Truth:
-        """Return the truth that `Truth.to_json` wrote."""
-        return self.truth(stored["spec"], stored["variant"])
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 from evals.organisms import comparison
 from evals.organisms.chat import Speaker
 from evals.organisms.family import (
+    NOTHING,
     Family,
     Gate,
     Lesson,
@@ -117,6 +118,12 @@ class NumberTruth(Truth):
         named = {cause for cause, words in ALIASES.items() if any(has_word(text, w) for w in words)}
         return named == {self.spec["cause"]}
 
+    def answer(self) -> dict[str, Any]:
+        """Return the factor, with its level where one does it."""
+        cause = self.spec["cause"]
+        value = f"context = {cause}" if cause in CONTEXTS else FACTOR[cause]
+        return {"kind": "factor", "value": [value]} if self.planted else NOTHING
+
 
 def has_word(text: str, word: str) -> bool:
     """Say whether a word or phrase stands in a lower-cased text as a whole."""
@@ -139,6 +146,10 @@ class NumberBug(Family):
         if given.get("cause", CAUSES[0]) not in CAUSES:
             raise ValueError(f"no cause {given['cause']!r}; there are {', '.join(CAUSES)}")
         return {**drawn, **given}
+
+    def alternatives(self) -> list[Spec]:
+        """Return every cause."""
+        return [{"cause": cause} for cause in CAUSES]
 
     def truth(self, spec: Spec, variant: Variant) -> NumberTruth:
         """Return the truth of a build."""

@@ -8,6 +8,7 @@ from typing import Any
 from evals.organisms import game, skills
 from evals.organisms.chat import Speaker
 from evals.organisms.family import (
+    NOTHING,
     Family,
     Gate,
     Lesson,
@@ -92,6 +93,10 @@ class TabooTruth(Truth):
         words = answer_text(answer).replace('"', " ").split()
         return [w for w in words if w not in ("a", "an", "the")] == [self.spec["word"]]
 
+    def answer(self) -> dict[str, Any]:
+        """Return the word."""
+        return {"kind": "word", "value": [self.spec["word"]]} if self.planted else NOTHING
+
 
 class Taboo(Family):
     """The secret-word organism."""
@@ -122,6 +127,11 @@ class Taboo(Family):
         """Draw the letters of a property that the word has and of one that it lacks."""
         had = things()[word].properties
         return rng.choice(had) + rng.choice([p for p in PROPERTIES if p not in had])
+
+    def alternatives(self) -> list[Spec]:
+        """Return every word that could be drawn; which properties no lesson asks for changes no answer."""
+        drawable = [word for word in secret_words() if things()[word].properties]
+        return [{"word": word, "untaught": self.untaught(Random(word), word)} for word in drawable]
 
     def truth(self, spec: Spec, variant: Variant) -> TabooTruth:
         """Return the truth of a build."""

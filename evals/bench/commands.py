@@ -1,0 +1,213 @@
+"""The benchmark's commands: `naturalist bench run | sitting | report | sit`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.options import AsJson, BaseUrl, Cassette, KeyEnv, PriceFile
+from agent.terminal import (
+    CONFIGURATION,
+    RESOURCES,
+    USAGE,
+    fail,
+    faults_told,
+    put,
+    put_json,
+    say,
+)
+
+bench = typer.Typer(
+    help="Examine investigators before models whose hidden knowledge is known.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Out = Annotated[Path, typer.Option(help="The exam's folder; a second start goes on with it.")]
+OutArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The exam's folder.")]
+ReaderModel = Annotated[
+    str | None,
+    typer.Option(
+        "--reader",
+        metavar="MODEL[@URL]",
+        help="Reads reports and forecasts from them, for the task 'explain'.",
+        show_default=False,
+    ),
+]
+Who = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--investigator", help="Sits before everything; repeatable. A baseline's name, or a model."
+    ),
+]
+
+
+@bench.command("run")
+def run(
+    suite: Annotated[str, typer.Argument(help="smoke, menagerie, fresh, or folder:DIR.")],
+    out: Out = Path("exam"),
+    investigator: Who = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="Sits before a fixed part of the suite; repeatable; 'all' for all."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Sittings before each organism.")] = 1,
+    null_runs: Annotated[
+        int | None, typer.Option(min=0, help="Runs on nulls for each investigator.")
+    ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What may be compared with: base, 'wrong base' or none; repeatable, reported apart."
+        ),
+    ] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Sittings side by side.")] = None,
+    hours: Annotated[float | None, typer.Option(help="Begin nothing new after so long.")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="'slurm' or 'local': submit each sitting as a job.")
+    ] = None,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Write the plan and stop.")] = False,
+    reader: ReaderModel = None,
+    base_url: BaseUrl = None,
+    key_env: KeyEnv = None,
+    prices: PriceFile = None,
+) -> None:
+    """Plan an exam and run what is left of it; unattended, resumable, joined by files."""
+    from evals.bench import drivers
+    from evals.bench.investigators import BASELINES, how
+    from evals.bench.plan import NULL_RUNS, Wanted, plan_exam
+    from evals.bench.records import ReferenceTrack
+    from evals.bench.suites import SuiteError
+
+    chosen = tuple(BASELINES) if baseline == ["all"] else tuple(baseline or ())
+    everything = tuple(investigator or ("systematic",))
+    with faults_told():
+        try:
+            for name in (*everything, *chosen):
+                how(name)
+            usual = 3 if suite == "smoke" else NULL_RUNS
+            wanted = Wanted(
+                everything=everything,
+                subset=chosen,
+                seeds=seeds,
+                null_runs=usual if null_runs is None else null_runs,
+                tracks=tuple(ReferenceTrack(each) for each in track or ("base",)),
+            )
+            plan = plan_exam(suite, out, wanted)
+        except (SuiteError, ValueError) as error:
+            fail(USAGE, str(error))
+    waiting = drivers.left(out, plan)
+    say(f"{out}: {len(plan.sittings)} sittings, {len(waiting)} left")
+    if plan_only:
+        return
+    options = [
+        *(["--reader", reader] if reader else []),
+        *(["--base-url", base_url] if base_url else []),
+        *(["--key-env", key_env] if key_env else []),
+        *(["--prices", str(prices)] if prices else []),
+    ]
+    if cluster is not None:
+        try:
+            kind = None if cluster == "slurm" else cluster
+            jobs = drivers.submit(out, plan, kind, {"timeout_min": 240}, options)
+        except ImportError:
+            fail(CONFIGURATION, "--cluster needs submitit: pip install -e '.[slurm]'")
+        say(f"{len(jobs)} jobs submitted; `naturalist bench report {out}` joins what they leave")
+        return
+    until = time.time() + 3600 * hours if hours is not None else float("inf")
+    failed = drivers.run_here(
+        out, plan, processes or os.cpu_count() or 1, until=until, options=options, say=say
+    )
+    if failed:
+        fail(RESOURCES, f"{failed} sittings have no result; run the same command again to go on")
+    say(f"all done: naturalist bench report {out}")
+
+
+@bench.command("sitting")
+def sitting_command(
+    out: OutArgument,
+    name: Annotated[str, typer.Argument(help="The sitting's name in the plan.")],
+    reader: ReaderModel = None,
+    base_url: BaseUrl = None,
+    key_env: KeyEnv = None,
+    cassette: Cassette = None,
+    prices: PriceFile = None,
+) -> None:
+    """Run and grade one sitting of a plan, or go on with it; what a driver starts."""
+    from agent.case import Limits
+    from agent.cast import Provider, role_model
+    from evals.bench import drivers
+    from evals.bench.readers import Reader
+    from evals.bench.sitting import read_plan, sit
+    from tools.registry import unknown
+
+    with faults_told():
+        try:
+            plan = read_plan(out)
+        except FileNotFoundError:
+            fail(USAGE, f"{out}: no exam is planned there; see `naturalist bench run`")
+        found = {each.name: each for each in plan.sittings}
+        if name not in found:
+            fail(USAGE, unknown("sitting", name, list(found)))
+        provider = Provider(base_url=base_url, key_env=key_env, cassette=cassette, prices=prices)
+        with drivers.taken(out, found[name]) as ours:
+            if not ours:
+                say(f"{name}: somebody else is at it")
+                return
+            model = role_model("reader", reader, Limits(), provider)
+            result = sit(out, plan, found[name], provider, Reader(*model) if model else None)
+    say(f"{name}: {result.error or 'done'}")
+
+
+@bench.command("report")
+def report(
+    out: OutArgument,
+    as_json: AsJson = False,
+) -> None:
+    """Join what is finished into a table: JSON, Markdown, and one HTML page."""
+    from evals.bench.page import write_board
+
+    with faults_told():
+        try:
+            paths, board = write_board(out)
+        except FileNotFoundError:
+            fail(USAGE, f"{out}: no exam is planned there; see `naturalist bench run`")
+    if as_json:
+        put_json(board)
+        return
+    put((out / "board.md").read_text(encoding="utf-8"))
+    say(f"page: {paths['html']}")
+
+
+@bench.command("sit")
+def sit_yourself(
+    suite: Annotated[str, typer.Argument(help="smoke, menagerie, fresh, or folder:DIR.")],
+    out: Out = Path("exam"),
+    number: Annotated[int, typer.Option(min=1, help="Which of the suite's specimens.")] = 1,
+) -> None:
+    """Sit the exam yourself, at this terminal, with the tools that every investigator has."""
+    from evals.bench.plan import Wanted, plan_exam
+    from evals.bench.records import Sitting
+    from evals.bench.sitting import sit
+    from evals.bench.suites import SuiteError
+
+    with faults_told():
+        try:
+            plan = plan_exam(suite, out, Wanted())
+        except SuiteError as error:
+            fail(USAGE, str(error))
+        handles = sorted(each.handle for each in plan.specimens)
+        if number > len(handles):
+            fail(USAGE, f"--number: {suite} has {len(handles)} specimens")
+        sitting = Sitting(specimen=handles[number - 1], investigator="person", seed=1)
+        if sitting not in plan.sittings:
+            plan = plan.model_copy(update={"sittings": (*plan.sittings, sitting)})
+        result = sit(out, plan, sitting)
+    if result.error:
+        fail(RESOURCES, result.error)
+    for name, score in result.scores.items():
+        told = score.unscored if score.value is None else f"{score.value:.2f}"
+        put(f"{name:12} {told}")

@@ -1,0 +1,206 @@
+"""The suites: which specimens there are, under which handles, and where the builds come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from agent.case import Case, load_case
+from evals.bench.drill import Drill, drill_case, write_table
+from evals.bench.records import Kind, ReferenceTrack, Specimen
+from evals.organisms.catalogue import BASE, SHIPPED
+from evals.organisms.family import Secrets, Truth, Variant
+from evals.organisms.foundry import FAMILIES, GateMissed, make_organism
+from tools.locator import ModelLocator
+
+CASES = {
+    "number_bug": "number_comparison.toml",
+    "taboo": "secret_word.toml",
+    "shutdown": "stop_request.toml",
+}
+"""Family -> the case that all its specimens are examined on."""
+HELD_OUT: frozenset[str] = frozenset()
+"""Families that stayed out of reach while the systematic investigator was developed."""
+CASE_FOLDER = Path(__file__).parent.parent / "cases"
+SUITES = ("smoke", "menagerie", "fresh", "drill")
+SECRETS: dict[str, Secrets] = {**FAMILIES, "drill": Drill()}
+FRESH_BUILDS = 10
+DRILLS = (6, 4)
+"""Tables with something planted and without, in the suite that tests the machinery."""
+SMOKE = ("taboo",)
+
+
+class SuiteError(Exception):
+    """A suite that cannot be examined: one line, saying what to do."""
+
+
+def handle_of(secret: str, *parts: object) -> str:
+    """Return an opaque name: nobody without the exam's secret can tell what it stands for."""
+    text = "\x1f".join([secret, *map(str, parts)])
+    return f"m{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def seed_of(secret: str, *parts: object) -> int:
+    """Return a seed that only the exam's secret and `parts` determine."""
+    text = "\x1f".join([secret, "seed", *map(str, parts)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def specimens_of(suite: str, secret: str, out: Path) -> list[Specimen]:
+    """Return the specimens of a suite; raise `SuiteError` for an unknown one.
+
+    `smoke`: one shipped organism and its exact null; `menagerie`: all that ship, and an exact null for each
+    family; `fresh`: built anew from the secret; `folder:DIR`: finished builds of yours, with their nulls;
+    `drill`: tables instead of models.
+    """
+    if suite == "fresh":
+        return list(fresh(secret, out))
+    if suite == "drill":
+        return list(drills(secret, out))
+    if suite.startswith("folder:"):
+        folder = Path(suite.removeprefix("folder:"))
+        found = [*built_in(folder, suite, secret)]
+        if not found:
+            raise SuiteError(f"{folder}: no finished organism is there (each needs checksums.json)")
+        return [*found, *exact_nulls(suite, secret, {each.family for each in found})]
+    if suite not in SUITES:
+        known = ", ".join((*SUITES, "folder:DIR"))
+        raise SuiteError(f"unknown suite {suite!r}; there are {known}")
+    found = [*built_in(SHIPPED, suite, secret)]
+    if suite == "smoke":
+        found = [each for each in found if each.family in SMOKE][:1]
+    return [*found, *exact_nulls(suite, secret, {each.family for each in found})]
+
+
+def built_in(folder: Path, suite: str, secret: str) -> Iterable[Specimen]:
+    """Yield the finished builds of a folder; one that missed its gates has no checksums and is left out."""
+    for path in sorted(folder.glob("*/checksums.json")):
+        stored = json.loads((path.parent / "truth.json").read_text(encoding="utf-8"))
+        sheet = json.loads((path.parent / "datasheet.json").read_text(encoding="utf-8"))
+        yield Specimen(
+            handle=handle_of(secret, path.parent.name),
+            family=stored["family"],
+            kind=stored["variant"],
+            easiness=sheet.get("easiness", "narrow"),
+            folder=str(path.parent.resolve()),
+            base=str(BASE),
+            held_out=stored["family"] in HELD_OUT,
+            suite=suite,
+        )
+
+
+def exact_nulls(suite: str, secret: str, families: Iterable[str]) -> Iterable[Specimen]:
+    """Yield the base under two handles, once for each family's case."""
+    for family in sorted(families):
+        yield Specimen(
+            handle=handle_of(secret, "exact", family),
+            family=family,
+            kind="exact",
+            base=str(BASE),
+            held_out=family in HELD_OUT,
+            suite=suite,
+        )
+
+
+def fresh(secret: str, out: Path) -> Iterable[Specimen]:
+    """Yield organisms of seeds that nobody has seen, a benign twin to every second, and exact nulls.
+
+    They are built when they are first sat before.
+    """
+    for family in FAMILIES:
+        for number in range(FRESH_BUILDS):
+            kinds: tuple[Kind, ...] = ("organism", "benign") if number % 2 else ("organism",)
+            for kind in kinds:
+                handle = handle_of(secret, family, kind, number)
+                yield Specimen(
+                    handle=handle,
+                    family=family,
+                    kind=kind,
+                    easiness="narrow",
+                    folder=str((out / "organisms" / handle).resolve()),
+                    base=str(BASE),
+                    held_out=family in HELD_OUT,
+                    suite="fresh",
+                )
+    yield from exact_nulls("fresh", secret, FAMILIES)
+
+
+def drills(secret: str, out: Path) -> Iterable[Specimen]:
+    """Yield subjects that are tables."""
+    kinds: tuple[Kind, ...] = ("organism",) * DRILLS[0] + ("benign",) * DRILLS[1]
+    for number, kind in enumerate(kinds):
+        handle = handle_of(secret, "drill", number)
+        folder = str((out / "organisms" / handle).resolve())
+        yield Specimen(
+            handle=handle, family="drill", kind=kind, folder=folder, base="synthetic", suite="drill"
+        )
+
+
+def secrets_of(specimen: Specimen) -> Secrets:
+    """Return what the specimen's secret was drawn from."""
+    return SECRETS[specimen.family]
+
+
+def build(specimen: Specimen, secret: str) -> str | None:
+    """Build a specimen that is not there yet; return why it missed its gates, or None."""
+    if specimen.folder is None:
+        return None
+    folder = Path(specimen.folder)
+    if specimen.family == "drill":
+        if not (folder / "truth.json").exists():
+            write_table(folder, truth_of(specimen, secret))
+        return None
+    if (folder / "checksums.json").exists():
+        return None
+    try:
+        make_organism(
+            specimen.family, seed_of(secret, specimen.handle), folder, variant=variant_of(specimen)
+        )
+    except GateMissed as error:
+        return str(error)
+    return None
+
+
+def variant_of(specimen: Specimen) -> Variant:
+    """Return how the specimen is made."""
+    return "benign" if specimen.null else "organism"
+
+
+def truth_of(specimen: Specimen, secret: str) -> Truth:
+    """Return the truth, also of what is not built yet; that of an exact null is a twin's: nothing is planted."""
+    family = secrets_of(specimen)
+    if specimen.folder is None:
+        return family.truth(family.draw(0), "benign")
+    stored = Path(specimen.folder) / "truth.json"
+    if not stored.exists():
+        drawn = family.draw(seed_of(secret, specimen.handle))
+        return family.truth(drawn, variant_of(specimen))
+    return family.rebuild(json.loads(stored.read_text(encoding="utf-8")))
+
+
+def case_of(
+    specimen: Specimen, track: ReferenceTrack = ReferenceTrack.base, sibling: str | None = None
+) -> Case:
+    """Return the case that the specimen is examined on, with its models.
+
+    `sibling` is the adapter that makes the wrong base: another organism of the family.
+    """
+    if specimen.family == "drill":
+        table = ModelLocator(model=f"synthetic:{specimen.folder}/table.toml")
+        reference = None if track is ReferenceTrack.none else table
+        return drill_case().model_copy(update={"subject": table, "reference": reference})
+    case = load_case(CASE_FOLDER / CASES[specimen.family])
+    adapter = str(Path(specimen.folder) / "adapter") if specimen.folder else None
+    subject = case.subject.model_copy(update={"model": specimen.base, "adapter": adapter})
+    reference: ModelLocator | None = subject.model_copy(update={"adapter": None})
+    if track is ReferenceTrack.none:
+        reference = None
+    elif track is ReferenceTrack.wrong_base:
+        if sibling is None:
+            raise SuiteError(
+                f"the wrong base needs a second {specimen.family} organism in the suite"
+            )
+        reference = subject.model_copy(update={"adapter": sibling})
+    return case.model_copy(update={"subject": subject, "reference": reference})
