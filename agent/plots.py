@@ -124,6 +124,12 @@ def forest(findings: Sequence[Finding], unit: str) -> Markup:
     rows = [row for each in findings for row in rows_of(each)]
     if not rows:
         return Markup("")
+    shown = "; ".join(f"{row.label}: {number(row.estimate)}" for row in rows if not row.rival)
+    return row_plot(rows, unit, f"Effects in {unit} with 95 % intervals", shown)
+
+
+def row_plot(rows: Sequence[Row], unit: str, title: str, description: str) -> Markup:
+    """Return one line for each row: its estimate and its interval on one axis that holds zero."""
     bounds = [b for row in rows for b in (row.interval or ())] + [row.estimate for row in rows]
     axis = Axis.over(bounds, LABELS, WIDTH - RIGHT)
     bottom = TOP + ROW * len(rows)
@@ -137,8 +143,7 @@ def forest(findings: Sequence[Finding], unit: str) -> Markup:
             ends = (axis.at(row.interval[0]), y, axis.at(row.interval[1]), y)
             parts.append(line(ends, f"bar {row.kind}"))
         parts.append(dot(axis.at(row.estimate), y, f"mark {row.kind}", 3.5 if row.rival else 5.5))
-    shown = "; ".join(f"{row.label}: {number(row.estimate)}" for row in rows if not row.rival)
-    return picture(bottom + 42, f"Effects in {unit} with 95 % intervals", shown, parts)
+    return picture(bottom + 42, title, description, parts)
 
 
 def rows_of(finding: Finding) -> list[Row]:

@@ -150,9 +150,11 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
 
 
 def clopper_pearson_interval(
-    successes: int, n: int, confidence: float = 0.95
+    successes: float, n: float, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Return the exact interval of a rate over independent units (0 to 1): never too short.
+
+    Takes effective numbers too, which need not be whole.
 
     Source: Clopper & Pearson 1934, Biometrika 26, by beta quantiles.
     """
@@ -293,7 +295,7 @@ def share(value: float, *, closed: bool = False) -> float:
     return value
 
 
-def _counts(successes: int, n: int) -> None:
+def _counts(successes: float, n: float) -> None:
     if not 0 <= successes <= n or n == 0:
         raise ValueError(f"{successes} successes of {n} is not a count")
 

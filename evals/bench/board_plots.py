@@ -1,0 +1,83 @@
+"""The plots of the leaderboard: figures with their intervals, and stated confidence against outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from agent.plots import TOP, Axis, Row, dot, line, picture, row_plot, scaled, text
+from agent.safe_text import one_line
+from agent.wording import number
+from evals.bench.comparisons import Comparison
+from evals.bench.intervals import Estimate
+from evals.bench.standings import Bin
+
+LABEL = 34
+"""Characters of a name that fit beside a plot; the whole name stands in the table."""
+LEFT, SIDE = 70, 240
+
+
+def estimates(figures: Sequence[tuple[str, Estimate]], title: str) -> Markup:
+    """Return shares in percent with their intervals, one line each; those without a value are left out."""
+    rows = [
+        Row(
+            one_line(name, LABEL),
+            "treatment",
+            100 * figure.value,
+            scaled(figure.interval, 100),
+            rival=False,
+        )
+        for name, figure in figures
+        if figure.value is not None
+    ]
+    return row_plot(rows, "percent", title, described(rows)) if rows else Markup("")
+
+
+def differences(comparisons: Sequence[Comparison], title: str) -> Markup:
+    """Return paired differences in points with their intervals; right of zero the first is better."""
+    rows = [
+        Row(
+            f"{one_line(each.first, 16)} - {one_line(each.second, 16)}",
+            "treatment" if each.verdict == "shown" else "control",
+            100 * each.difference,
+            scaled(each.interval, 100),
+            rival=False,
+        )
+        for each in comparisons
+        if each.difference is not None
+    ]
+    return row_plot(rows, "points", title, described(rows)) if rows else Markup("")
+
+
+def described(rows: Sequence[Row]) -> str:
+    """Return what a plot shows for those who do not see it."""
+    return "; ".join(
+        f"{row.label}: {number(row.estimate)}"
+        + (f" ({number(row.interval[0])} to {number(row.interval[1])})" if row.interval else "")
+        for row in rows
+    )
+
+
+def confidence(bins: Sequence[Bin], title: str) -> Markup:
+    """Return how often answers were right against how sure they were; on the diagonal the two agree."""
+    across, upward = Axis(0, 100, LEFT, LEFT + SIDE), Axis(0, 100, TOP + SIDE, TOP)
+    parts = [line((LEFT, TOP + SIDE, LEFT + SIDE, TOP), "zero")]
+    for tick in (0, 50, 100):
+        parts.append(text(across.at(tick), TOP + SIDE + 16, str(tick), "axis", "middle"))
+        parts.append(text(LEFT - 8, upward.at(tick) + 4, str(tick), "axis", "end"))
+        parts.append(line((LEFT, upward.at(tick), LEFT + SIDE, upward.at(tick)), "tick"))
+    told: list[str] = []
+    for each in bins:
+        if each.right.value is None:
+            continue
+        x, share = across.at(100 * each.stated), 100 * each.right.value
+        if each.right.interval is not None:
+            low, high = each.right.interval
+            ends = (x, upward.at(100 * low), x, upward.at(100 * high))
+            parts.append(line(ends, "bar treatment"))
+        parts.append(dot(x, upward.at(share), "mark treatment"))
+        told.append(f"stated {number(100 * each.stated)} %: right {number(share)} %")
+    words = "confidence stated, percent (upward: answers that were right, percent)"
+    parts.append(text(LEFT, TOP + SIDE + 34, words, "axis"))
+    return picture(TOP + SIDE + 44, title, "; ".join(told), parts)
