@@ -70,7 +70,7 @@ def level_conditions(briefing: Mapping[str, Any]) -> list[Condition]:
                 continue
             found.append(
                 Condition(
-                    name=f"{slot} = {level}" if len(levels) > 2 else slot,
+                    name=level_name(slot, level, len(levels)),
                     factor=slot,
                     family="context and priority",
                     treatment=(ChooseLevel(slot=slot, level=level),),
@@ -79,6 +79,11 @@ def level_conditions(briefing: Mapping[str, Any]) -> list[Condition]:
                 )
             )
     return found
+
+
+def level_name(slot: str, level: str, levels: int) -> str:
+    """Return how an answer names a level: of two, it is the slot that matters."""
+    return f"{slot} = {level}" if levels > 2 else slot
 
 
 def order_conditions(briefing: Mapping[str, Any]) -> list[Condition]:
