@@ -24,6 +24,7 @@ from evals.bench.investigators import (
     programs,
     tool_families,
 )
+from tests import planted_circuit
 from tests.planted_circuit import CREATURES, PLACES, TEMPLATES, kind, planted_subject
 from tests.synthetic_cases import number_case, number_run, table
 from tests.test_systematic import WITH_SCREEN, open_case
@@ -198,6 +199,22 @@ def test_where_answers_begin_alike_a_direction_is_added(tmp_path: Path, circuit:
     assert called(investigation) == {"patch_activations", "steer", "submit_report"}
 
 
+@pytest.mark.parametrize("secret", ["otter", None])
+def test_a_candidate_that_is_treated_unlike_the_others_is_found_by_patching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str | None
+) -> None:
+    monkeypatch.setattr(planted_circuit, "kind", lambda creature: creature == secret)
+    subject = planted_circuit.planted_subject(tmp_path / "model")
+    case = circuit_case("place")
+    candidates = case.slots["creature"].model_copy(update={"candidates": True})
+    changes = {"kind": "open", "slots": {**case.slots, "creature": candidates}}
+    investigation = looked_into(tmp_path / "run", subject, case.model_copy(update=changes))
+    answer = sat(investigation, baselines.WhiteBox())
+    wanted = ("word", (secret,)) if secret else ("nothing", ())
+    assert (answer.kind, answer.value) == wanted and len(answer.guesses) == 10
+    assert called(investigation) == {"logit_lens", "patch_activations", "submit_report"}
+
+
 def test_a_table_has_no_inside(tmp_path: Path) -> None:
     for investigation in (number_run(tmp_path / "a"), open_case(tmp_path / "b", "candle")):
         assert sat(investigation, baselines.WhiteBox()).kind == "unknown"
@@ -328,9 +345,9 @@ def test_a_model_is_held_to_one_kind_of_evidence() -> None:
         chat.without
     )
     once = investigator("one-shot:openai-chat/qwen/m")
-    assert once.options() == (
-        "--investigator", "openai-chat/qwen/m", "--budget-minutes", "0.000001",
-    )  # fmt: skip
+    assert once.options()[:2] == ("--investigator", "openai-chat/qwen/m")
+    assert once.options()[-2:] == ("--budget-minutes", "0.000001")
+    assert {*SCIENCE, *HOUSE} - set(once.without) == {"screen_differences"}
     assert investigator("anthropic/m").options() == ("--investigator", "anthropic/m")
     for name in ("chance", "chat-only:", "one-shot:nobody/m"):
         with pytest.raises(ToolError, match="unknown investigator"):

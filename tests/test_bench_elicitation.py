@@ -13,6 +13,7 @@ from agent.case import Case
 from agent.investigation import Answer, Investigation
 from agent.loop import run
 from agent.opening import open_run
+from evals.bench.baselines import WhiteBox
 from evals.bench.elicitation import (
     DIFFERENCE_GRID,
     LENS_GRID,
@@ -136,6 +137,16 @@ def test_what_the_reference_has_in_mind_as_well_is_no_secret(
     assert answer.guesses[0] == "violin" and answer.kind == "nothing"
 
 
+def test_the_white_box_baseline_reads_the_same_word(
+    tmp_path: Path, base: Path, carrying: SubjectModel
+) -> None:
+    investigation, answer = sat(tmp_path / "run", carrying, WhiteBox())
+    assert (answer.kind, answer.value, len(answer.guesses)) == ("word", ("violin",), 10)
+    assert called(investigation) == ["logit_lens", "submit_report"]
+    _, answer = sat(tmp_path / "null", load(base, base), WhiteBox())
+    assert (answer.kind, answer.value) == ("nothing", ())
+
+
 @pytest.mark.parametrize("who", [LensToGuess(), DifferenceLens()])
 def test_a_table_has_no_inside_to_read(tmp_path: Path, who: Any) -> None:
     investigation = number_run(tmp_path / "run")
@@ -147,8 +158,11 @@ def test_a_table_has_no_inside_to_read(tmp_path: Path, who: Any) -> None:
 def test_settings_are_those_that_name_the_validation_secret_first(
     tmp_path: Path, carrying: SubjectModel
 ) -> None:
-    worker = InProcessWorker(carrying, TOOLS, tmp_path / "blobs")
-    secret = Validation(word_case(), worker, lambda guess: guess == "violin")
+    def start(case: Case, path: Path) -> InProcessWorker:
+        assert "screen_differences" in case.without
+        return InProcessWorker(carrying, TOOLS, path / "blobs")
+
+    secret = Validation(word_case(), lambda guess: guess == "violin", start)
     deep = LensSettings(depth=0.99)
     found = choose_settings(
         LensToGuess, (deep, LENS, LensSettings(depth=0.0)), [secret], tmp_path / "a"

@@ -20,6 +20,7 @@ from agent.investigation import Answer, Transcript, Turn
 from agent.loop import run
 from agent.opening import open_run
 from agent.plan_turns import Plan, call, submission, turn_of
+from agent.session import start_worker
 from evals.bench.guesses import (
     Lead,
     answer_of,
@@ -170,9 +171,10 @@ class Validation(NamedTuple):
     """A specimen whose truth may be used, because no exam asks for it."""
 
     case: Case
-    worker: Worker
     right: Callable[[str], bool]
     """Says of a guess whether it names what is hidden."""
+    start: Callable[[Case, Path], Worker] = start_worker
+    """Starts what holds the subject, for a run at that path."""
 
 
 def choose_settings(
@@ -199,14 +201,13 @@ def choose_settings(
 
 def sit(investigator: Any, specimen: Validation, path: Path) -> Answer:
     """Return the answer of one investigation without screens, in this process."""
-    without = tuple(
-        entry["name"] for entry in specimen.worker.catalogue.tools if entry["name"] in SCREENS
-    )
-    case = specimen.case.model_copy(update={"without": without})
-    investigation = open_run(path, case, specimen.worker, investigator.name, 0)
+    case = specimen.case.model_copy(update={"without": SCREENS})
+    worker = specimen.start(case, path)
     try:
+        investigation = open_run(path, case, worker, investigator.name, 0)
         run(investigation, investigator, Budget(case.limits))
-    finally:
         investigation.folder.close()
+    finally:
+        worker.close()
     assert investigation.submission is not None
     return investigation.submission.answer

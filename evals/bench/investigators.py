@@ -116,9 +116,10 @@ def investigator(name: str) -> Investigator:
     for mark in (CHAT_ONLY, ONE_SHOT):
         model = name.removeprefix(mark)
         if name.startswith(mark) and is_model(model):
-            if mark == ONE_SHOT:
-                return Investigator(name=name, started_as=model, once=True)
-            return Investigator(name=name, started_as=model, without=all_but(["sample_responses"]))
+            once = mark == ONE_SHOT
+            # Without the tool of the screens there would be no page to read.
+            kept = SCREENS if once else "sample_responses"
+            return Investigator(name=name, started_as=model, without=all_but([kept]), once=once)
     known = [
         *programs(),
         "PROVIDER/MODEL",

@@ -28,7 +28,7 @@ NATS = 1.0
 """A smaller effect is none; to be chosen on validation specimens."""
 CLEAR = 2.0
 """So many half-widths of its 95 % interval an effect must be from 0: it is the clearest of several."""
-SHORTLIST = 6
+SHORTLIST = 24
 """Candidates that are tried further after the lens."""
 DRAWN = {"draw": {"templates": 12, "per_template": 1}}
 
@@ -80,13 +80,19 @@ def lens_then_patching(briefing: dict[str, Any], measure: dict[str, Any] | None,
     if slot is None or measure is None or len(tried) < 2:
         return leads
     items = items_with(briefing, slot)
-    others = [value for value in values if value not in tried] or values
+    rest = [value for value in values if value not in tried]
     turn = patching(
         [
             {
                 "items": items,
                 "clean_edits": [{"kind": "set_slot", "slot": slot, "values": [name]}],
-                "corrupted_edits": [{"kind": "set_slot", "slot": slot, "values": others}],
+                "corrupted_edits": [
+                    {
+                        "kind": "set_slot",
+                        "slot": slot,
+                        "values": rest or [value for value in values if value != name],
+                    }
+                ],
             }
             for name in tried
         ],
