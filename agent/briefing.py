@@ -67,7 +67,7 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
         "placebos_needed": placebos_needed(alpha),
         "tools": [
             *investigation.offered(),
-            *(tool.entry() for tool in (*HOUSE_TOOLS, rest_case)),
+            *(tool.entry() for tool in (*HOUSE_TOOLS, rest_case) if tool.name not in case.without),
         ],
         **({"runs": read} if read else {}),
     }

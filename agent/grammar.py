@@ -81,7 +81,7 @@ def level_conditions(
                 continue
             found.append(
                 Condition(
-                    name=f"{slot} = {level}" if len(levels) > 2 else slot,
+                    name=level_name(slot, level, len(levels)),
                     factor=slot,
                     family="context and priority",
                     treatment=(ChooseLevel(slot=slot, level=level),),
@@ -105,6 +105,11 @@ def ordinary(levels: Mapping[str, Sequence[str]], rates: Mapping[str, float]) ->
     if len(levels) < 3 or len(known) < len(levels):
         return next(iter(levels))
     return list(levels)[known[(len(known) - 1) // 2][1]]
+
+
+def level_name(slot: str, level: str, levels: int) -> str:
+    """Return how an answer names a level: of two, it is the slot that matters."""
+    return f"{slot} = {level}" if levels > 2 else slot
 
 
 def order_conditions(briefing: Mapping[str, Any]) -> list[Condition]:

@@ -185,7 +185,7 @@ def execute(investigation: Investigation, call: ToolCall) -> dict[str, Any]:
         raise ToolError(f"the arguments are not a JSON object: {call.parse_error}")
     speaker = investigation.exchanges[-1].turn.speaker if investigation.exchanges else None
     tools = SCEPTIC_TOOLS if speaker == "sceptic" else HOUSE_TOOLS
-    house = {tool.name for tool in tools}
+    house = {tool.name for tool in tools if tool.name not in investigation.case.without}
     if call.name in house:
         tool = find_tool(tools, call.name)
         return tool(investigation, plain_json(call.arguments), None).model_dump(mode="json")

@@ -235,6 +235,8 @@ def refuse_shadowed(catalogue: Catalogue) -> None:
 def refuse_strange(case: Case, catalogue: Catalogue) -> None:
     """Raise `ToolError` for a tool to go without that there is not: nothing would be left out."""
     names = [entry["name"] for entry in catalogue.tools if entry["for_investigator"]]
+    # A run without this one could not end.
+    names += [tool.name for tool in HOUSE_TOOLS if tool.name != "submit_report"]
     strange = [name for name in case.without if name not in names]
     if strange:
         raise ToolError(f"--without: {unknown('tool', strange[0], names)}")

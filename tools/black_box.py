@@ -11,6 +11,7 @@ BLACK_BOX = (sample_responses, vary_prompts, rank_candidates, score_arms)
 WHITE_BOX_NAMES = (
     "screen_differences",
     "logit_lens",
+    "difference_lens",
     "train_probes",
     "patch_activations",
     "steer",

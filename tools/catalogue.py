@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tools.black_box import BLACK_BOX
+from tools.difference_lens import difference_lens
 from tools.directions import placebo_directions
 from tools.intervention import ablate_direction, patch_activations, steer
 from tools.logit_lens import logit_lens
@@ -13,6 +14,7 @@ TOOLS = (
     *BLACK_BOX,
     screen_differences,
     logit_lens,
+    difference_lens,
     train_probes,
     patch_activations,
     steer,

@@ -5,13 +5,12 @@ on the same text or, without one, of neutral prompts. The null band is the large
 layers and positions under random signs of templates, or under shuffled groups of prompts.
 
 Source: nostalgebraist 2020 (the lens); Cywinski et al. 2025, arXiv:2510.01070 (reading a secret at
-the positions that open an answer).
+the positions that open an answer); Cywinski et al. 2025, arXiv:2505.14352 (`likeliest`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from tools.architecture import Site
 from tools.experiment import Context, canonical_json
+from tools.lens_reading import LikelyWord, Reading, likely_words
 from tools.neutral import sentences
 from tools.prompt import Prompt, user_prompt
 from tools.registry import Record, ToolError, tool
@@ -35,7 +35,6 @@ from tools.word_shifts import (
     by_cluster,
     consistent_shifts,
     group_shifts,
-    relative,
 )
 
 MOST_LAYERS = 8
@@ -74,6 +73,12 @@ class LensArguments(Record):
         default=True, description="subtract the reference model; otherwise neutral prompts"
     )
     top: int = Field(default=8, ge=1, le=50, description="how many words are shown")
+    likeliest: int = Field(
+        default=0,
+        ge=0,
+        le=50,
+        description="also list so many words of each layer by plain probability, no baseline subtracted",
+    )
 
 
 class LensWord(WordShift):
@@ -110,19 +115,11 @@ class LensResult(ShiftCounts):
     raised: tuple[LensWord, ...]
     lowered: tuple[LensWord, ...]
     candidates: tuple[CandidateRanks, ...] = ()
+    likeliest: tuple[LikelyWord, ...] = ()
+    """If asked for: mean probabilities at all places. Frequent words come first in any model."""
     limits: tuple[str, ...] = ()
     raw: str
     """Blob: {"cells": [[layer, position]], "words", "shift": [cell][word], "score", "p"}."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Word log-probabilities of a set of prompts, relative to the typical word."""
-
-    values: Tensor
-    """[place, layer, row, word] in nats."""
-    there: Tensor
-    """[place, row]: false where an answer ended before the place."""
 
 
 @tool
@@ -147,8 +144,9 @@ def logit_lens(subject: Any, args: LensArguments, context: Context) -> LensResul
     context.progress(0.0, "subject")
     ours = plan.read(subject, prompts, plan.answers(prompts))
     context.progress(0.5, "baseline")
-    if with_reference:
-        shifts, kept = plan.against_reference(ours, prompts, clusters, context.seed)
+    theirs = plan.reference_reading(prompts) if with_reference else None
+    if theirs is not None:
+        shifts, kept = plan.against_reference(ours, theirs, clusters, context.seed)
     else:
         shifts, kept = plan.against_neutral(ours, clusters, context.seed)
     cells = [(layer, place) for place in kept for layer in layers]
@@ -174,6 +172,7 @@ def logit_lens(subject: Any, args: LensArguments, context: Context) -> LensResul
         outlier_by_chance=shifts.outlier_by_chance,
         clusters=len(set(clusters)),
         candidates=() if shifts.nothing else ranks,
+        likeliest=likely_words(words, layers, ours, theirs, args.likeliest),
         limits=plan.limits(kept, len(set(clusters))),
         raw=context.blobs.put(raw_table(shifts, words, cells).encode()),
     )
@@ -258,13 +257,16 @@ class Plan:
     def read(self, model: Any, prompts: Sequence[Prompt], answers: Sequence[str]) -> Reading:
         """Read a model at all places of these prompts with these answers."""
         parts: list[Tensor] = []
+        heads = [model.encode(prompt) for prompt in prompts]
+        tokens: list[list[int]] = []
         there = torch.ones(len(self.places), len(prompts), dtype=torch.bool)
         if self.positions:
             parts.append(self._lens(model, model.capture(prompts, self.sites, self.positions)))
+            tokens += [[ids[position] for ids in heads] for position in self.positions]
         if self.answer_tokens:
             begun = [begin(*each) for each in zip(prompts, answers, strict=True)]
-            lengths = [len(model.encode(prompt)) for prompt in prompts]
-            ends = [len(model.encode(prompt)) for prompt in begun]
+            whole = [model.encode(prompt) for prompt in begun]
+            lengths, ends = [len(ids) for ids in heads], [len(ids) for ids in whole]
             wanted = range(self.answer_tokens)
             # Where the answer is over, its last token is read and left out again below.
             columns = [
@@ -275,22 +277,26 @@ class Plan:
             for k in wanted:
                 over = [length + k >= end for length, end in zip(lengths, ends, strict=True)]
                 there[len(self.positions) + k] = ~torch.tensor(over)
-        return Reading(torch.cat(parts), there)
+                tokens.append([ids[row[k]] for ids, row in zip(whole, columns, strict=True)])
+        return Reading(torch.cat(parts), there, torch.tensor(tokens))
 
     def _lens(self, model: Any, hidden: Tensor) -> Tensor:
         """Return [place, layer, row, word] of activations [layer, row, place, d_model]."""
         rows = hidden.flatten(0, 2).split(ROWS)
-        found = torch.cat([relative(self.words.logprobs(model.lens(part))) for part in rows])
+        found = torch.cat([self.words.logprobs(model.lens(part)) for part in rows])
         return found.unflatten(0, hidden.shape[:3]).permute(2, 0, 1, 3)
 
-    def against_reference(
-        self, ours: Reading, prompts: Sequence[Prompt], clusters: Sequence[str], seed: int
-    ) -> tuple[Shifts, list[int]]:
-        """Return the shifts against the reference on the same text, and the places kept."""
+    def reference_reading(self, prompts: Sequence[Prompt]) -> Reading:
+        """Read the reference on the same text."""
         reference = self.subject.arm("reference")
         if self.subject.tokenizer.get_vocab() != reference.tokenizer.get_vocab():
             raise ToolError("logit_lens: the tokenizers differ; set with_reference to false")
-        theirs = self.read(reference, prompts, self.texts or [""] * len(prompts))
+        return self.read(reference, prompts, self.texts or [""] * len(prompts))
+
+    def against_reference(
+        self, ours: Reading, theirs: Reading, clusters: Sequence[str], seed: int
+    ) -> tuple[Shifts, list[int]]:
+        """Return the shifts against the reference, and the places kept."""
         # An answer that is over counts as no shift.
         values = (ours.values - theirs.values) * ours.there[:, None, :, None]
         kept = self._kept(ours)

@@ -98,8 +98,8 @@ class Shifts:
 
     @property
     def outlier_by_chance(self) -> float:
-        """How large a z the furthest of so many words and cells reaches in 5 % of normal samples."""
-        return round(float(norm.isf(ALPHA / 2 / self.shift.numel())), 2)
+        """How large a z the furthest of so many words and cells reaches by chance."""
+        return outlier_by_chance(self.shift.numel())
 
     def clearest(self, top: int) -> Clearest:
         """Return the words that stand out, the furthest first, each at its clearest cell.
@@ -136,6 +136,18 @@ class Shifts:
 def relative(logprobs: Tensor) -> Tensor:
     """Return values [..., word] less the median over words of each row."""
     return logprobs - logprobs.median(-1, keepdim=True).values
+
+
+def outliers(values: Tensor) -> Tensor:
+    """Return the robust z of every word among all words of its row, of values [..., word] in nats."""
+    middle = values.median(-1, keepdim=True).values
+    spread = (values - middle).abs().median(-1, keepdim=True).values * 1.4826
+    return (values - middle) / spread.clamp(min=SMALLEST_SHIFT / 2)
+
+
+def outlier_by_chance(count: int) -> float:
+    """Return how large a z the furthest of `count` words reaches in 5 % of normal samples."""
+    return round(float(norm.isf(ALPHA / 2 / count)), 2)
 
 
 def by_cluster(values: Tensor, clusters: Sequence[str]) -> Tensor:
@@ -185,12 +197,10 @@ def max_statistic(values: Tensor, weights: Tensor, size: Tensor) -> Shifts:
     largest = largest.sort().values
     # A draw that repeats the observed signs must tie with it, whatever the rounding.
     reached = len(largest) - torch.searchsorted(largest, score.abs() * (1 - 1e-5) - 1e-9)
-    middle = shift.median(-1, keepdim=True).values
-    spread = (shift - middle).abs().median(-1, keepdim=True).values * 1.4826
     return Shifts(
         shift=shift,
         score=score,
         p=(1 + reached) / (1 + len(largest)),
-        outlier=(shift - middle) / spread.clamp(min=SMALLEST_SHIFT / 2),
+        outlier=outliers(shift),
         band=float(largest[int((1 - ALPHA) * len(largest))]),
     )

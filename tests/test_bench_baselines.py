@@ -1,0 +1,388 @@
+"""Each baseline finds what its kind of evidence can find, says nothing on a null, and keeps to its tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.budget import Budget
+from agent.case import Case, load_case
+from agent.cast import make_investigator
+from agent.investigation import Answer, CallResult, Exchange, Investigation, ToolCall, Turn
+from agent.loop import execute, run, transcript
+from agent.opening import open_run
+from evals.bench import baselines, white_box
+from evals.bench.cheater import Cheater, questions
+from evals.bench.guesses import Lead, answer_of, in_the_cases_words
+from evals.bench.investigators import (
+    HOUSE,
+    SCIENCE,
+    TESTING,
+    investigator,
+    programs,
+    tool_families,
+)
+from tests import planted_circuit
+from tests.planted_circuit import CREATURES, PLACES, TEMPLATES, kind, planted_subject
+from tests.synthetic_cases import number_case, number_run, table
+from tests.test_systematic import WITH_SCREEN, open_case
+from tools.black_box import WHITE_BOX_NAMES
+from tools.registry import ToolError
+from tools.synthetic import SyntheticSubject
+from tools.worker_client import InProcessWorker
+
+ROOT = Path(__file__).parent.parent
+SAYS_IT: list[dict[str, Any]] = [
+    {
+        "shown": ["Perhaps a candle."],
+        "otherwise": ["No."],
+        "logit": -6.0,
+        "effects": [{"regex": "[a-z]", "logit": 9.0, "model": "subject"}],
+    }
+]
+
+
+def sat(investigation: Investigation, who: Any) -> Answer:
+    """Run to the end and return the answer; every call must be of the investigator's kind and succeed."""
+    assert run(investigation, who, Budget(investigation.case.limits)) == "submitted"
+    assert investigation.submission is not None
+    return investigation.submission.answer
+
+
+def called(investigation: Investigation) -> set[str]:
+    return {call.name for past in investigation.exchanges for call in past.turn.calls}
+
+
+def screened_numbers(folder: Path, cause: str, seed: int = 0) -> Investigation:
+    worker = InProcessWorker(
+        SyntheticSubject(table(cause, seed=seed)), WITH_SCREEN, folder / "blobs"
+    )
+    return open_run(folder, number_case(), worker, "screens-only", seed)
+
+
+def test_the_page_alone_shows_a_level_that_matters(tmp_path: Path) -> None:
+    investigation = screened_numbers(tmp_path / "run", "context = version")
+    answer = sat(investigation, baselines.ScreensOnly())
+    assert (answer.kind, answer.value) == ("factor", ("context = version",))
+    assert answer.confidence > 0.5 and answer.guesses[0] == "context = version"
+    assert called(investigation) == {"submit_report"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_page_of_a_null_shows_nothing(tmp_path: Path, seed: int) -> None:
+    answer = sat(screened_numbers(tmp_path / "run", "nothing", seed), baselines.ScreensOnly())
+    assert (answer.kind, answer.value) == ("nothing", ())
+    assert len(answer.guesses) >= 5
+
+
+def test_the_page_alone_shows_a_word_that_is_said(tmp_path: Path) -> None:
+    answer = sat(open_case(tmp_path / "run", None, SAYS_IT), baselines.ScreensOnly())
+    assert (answer.kind, answer.value, len(answer.guesses)) == ("word", ("candle",), 10)
+    # "perhaps" is said as often, and is no candidate.
+    assert "perhaps" not in answer.guesses
+    silent = sat(open_case(tmp_path / "null", None), baselines.ScreensOnly())
+    assert (silent.kind, silent.value) == ("nothing", ())
+
+
+def test_prompts_that_crowd_on_one_level_stand_out() -> None:
+    briefing: dict[str, Any] = {
+        "kind": "condition",
+        "slots": {
+            "context": {
+                "levels": {"none": [""], "long": ["It is a long story. "], "sad": ["It is sad. "]},
+                "candidates": False,
+                "values": [],
+            }
+        },
+    }
+    crowd = [f"It is a long  story. Number {number}?" for number in range(6)]
+    assert baselines.crowded_levels(briefing, crowd)[0] == Lead(
+        "context = long", pytest.approx(1.61, abs=0.01)
+    )
+    mixed = [*crowd[:2], "It is sad. One?", "It is sad. Two?", "Three?", "Four?"]
+    assert all(lead.strength < 1 for lead in baselines.crowded_levels(briefing, mixed))
+    assert baselines.levels_in(briefing, "context", "Four?") == "none"
+
+
+def test_answers_alone_find_a_cause_and_a_constant(tmp_path: Path) -> None:
+    numbers = number_run(tmp_path / "numbers", "context = version", seed=3)
+    answer = sat(numbers, baselines.BlackBox())
+    assert (answer.kind, answer.value) == ("factor", ("context = version",))
+    hidden = open_case(tmp_path / "hidden", "candle", without=("screen_differences",))
+    answer = sat(hidden, baselines.BlackBox())
+    assert (answer.kind, answer.value) == ("word", ("candle",))
+    allowed = {"sample_responses", "vary_prompts", "rank_candidates", "submit_report", *TESTING}
+    assert called(numbers) | called(hidden) <= allowed
+    measures = [
+        call.arguments.get("measure") for past in hidden.exchanges for call in past.turn.calls
+    ]
+    assert {"answer_match"} == {each["kind"] for each in measures if each}
+    assert sat(number_run(tmp_path / "null", "nothing"), baselines.BlackBox()).kind == "nothing"
+    assert sat(open_case(tmp_path / "none", None), baselines.BlackBox()).value == ()
+
+
+def test_answers_alone_confirm_a_word_that_is_said(tmp_path: Path) -> None:
+    investigation = open_case(tmp_path / "run", None, SAYS_IT, without=("screen_differences",))
+    sat(investigation, baselines.BlackBox())
+    supported = [
+        investigation.registrations[name].prediction.treatment.name
+        for name, verdict in investigation.verdicts.items()
+        if verdict.status == "supported"
+    ]
+    assert "says 'candle'" in supported and not investigation.screens
+
+
+def test_probabilities_are_not_asked_for_by_answers_alone() -> None:
+    nats = {"kind": "logprob_difference", "positive": ["yes"], "negative": ["no"]}
+    rate = {"kind": "answer_match", "values": ["yes"], "against": ["no"]}
+    assert baselines.as_rate(nats) == rate and baselines.as_rate(rate) == rate
+    assert white_box.as_logprobs(rate) == nats and white_box.as_logprobs(nats) == nats
+    assert white_box.as_logprobs({"kind": "regex", "pattern": "x"}) is None
+
+
+def circuit_case(slot: str, measure: dict[str, Any] | None = None) -> Case:
+    """Return a case on the circuit in which one slot is a factor."""
+    levels: dict[str, Any] = {
+        "creature": {
+            "even": [name for name in CREATURES if kind(name)],
+            "odd": [name for name in CREATURES if not kind(name)],
+        },
+        "place": {"one": list(PLACES[:2]), "other": list(PLACES[2:])},
+    }
+    plain = {"creature": {"values": list(CREATURES)}, "place": {"values": list(PLACES)}}
+    return Case.model_validate(
+        {
+            "name": "circuit",
+            "behaviour": "It says yes of some.",
+            "subject": {"model": "planted"},
+            "measure": measure or {"kind": "answer_match", "values": ["yes"], "against": ["no"]},
+            "templates": [{"text": text} for text in TEMPLATES],
+            "slots": plain | {slot: {"levels": levels[slot]}},
+            "sampling": {"max_new_tokens": 2},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def circuit(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return planted_subject(tmp_path_factory.mktemp("models") / "planted")
+
+
+def looked_into(folder: Path, circuit: Any, case: Case) -> Investigation:
+    from tools.catalogue import TOOLS
+
+    return open_run(folder, case, InProcessWorker(circuit, TOOLS, folder / "blobs"), "white-box", 0)
+
+
+def test_the_inside_alone_shows_a_part_of_the_prompt_that_matters(
+    tmp_path: Path, circuit: Any
+) -> None:
+    investigation = looked_into(tmp_path / "run", circuit, circuit_case("creature"))
+    answer = sat(investigation, baselines.WhiteBox())
+    assert (answer.kind, answer.value) == ("factor", ("creature",))
+    assert called(investigation) == {"patch_activations", "submit_report"}
+    unused = sat(
+        looked_into(tmp_path / "null", circuit, circuit_case("place")), baselines.WhiteBox()
+    )
+    assert (unused.kind, unused.value) == ("nothing", ())
+
+
+def test_where_answers_begin_alike_a_direction_is_added(tmp_path: Path, circuit: Any) -> None:
+    alike = {"kind": "answer_match", "values": ["it yes"], "against": ["it no"]}
+    investigation = looked_into(tmp_path / "run", circuit, circuit_case("creature", alike))
+    assert investigation.step_zero is None
+    investigation.record("step_zero", {"happens": None, "labelled": []})
+    answer = sat(investigation, baselines.WhiteBox())
+    assert (answer.kind, answer.value) == ("factor", ("creature",))
+    assert called(investigation) == {"patch_activations", "steer", "submit_report"}
+
+
+@pytest.mark.parametrize("secret", ["otter", None])
+def test_a_candidate_that_is_treated_unlike_the_others_is_found_by_patching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str | None
+) -> None:
+    monkeypatch.setattr(planted_circuit, "kind", lambda creature: creature == secret)
+    subject = planted_circuit.planted_subject(tmp_path / "model")
+    case = circuit_case("place")
+    candidates = case.slots["creature"].model_copy(update={"candidates": True})
+    changes = {"kind": "open", "slots": {**case.slots, "creature": candidates}}
+    investigation = looked_into(tmp_path / "run", subject, case.model_copy(update=changes))
+    answer = sat(investigation, baselines.WhiteBox())
+    wanted = ("word", (secret,)) if secret else ("nothing", ())
+    assert (answer.kind, answer.value) == wanted and len(answer.guesses) == 10
+    assert called(investigation) == {"logit_lens", "patch_activations", "submit_report"}
+
+
+def test_a_table_has_no_inside(tmp_path: Path) -> None:
+    for investigation in (number_run(tmp_path / "a"), open_case(tmp_path / "b", "candle")):
+        assert sat(investigation, baselines.WhiteBox()).kind == "unknown"
+
+
+def test_next_turns_follow_from_the_transcript_alone(tmp_path: Path) -> None:
+    investigation = number_run(tmp_path / "run", "context = version")
+    sat(investigation, baselines.BlackBox())
+    shown = transcript(investigation, Budget(investigation.case.limits), final=False)
+    for said, past in enumerate(investigation.exchanges):
+        part = shown.model_copy(update={"exchanges": shown.exchanges[:said]})
+        assert baselines.BlackBox().next_turn(part) == past.turn
+
+
+def test_words_stand_for_the_level_that_they_are_of() -> None:
+    case = circuit_case("creature")
+    briefing = {
+        "kind": "condition",
+        "slots": {
+            "creature": {"levels": {k: list(v) for k, v in case.slots["creature"].levels.items()}}
+        },
+    }
+    found = in_the_cases_words(briefing, [Lead("otter", 2.0), Lead("elsewhere", 3.0)])
+    assert found == [Lead("creature", 2.0)]
+
+
+def test_confidence_is_a_margin_and_a_factor_is_named_once(tmp_path: Path) -> None:
+    investigation = number_run(tmp_path / "run")
+    shown = transcript(investigation, Budget(investigation.case.limits), final=False).briefing
+    leads = [Lead("context = version", 4.0), Lead("context = date", 2.0), Lead("digits", 0.5)]
+    answer = answer_of(shown, leads)
+    assert (answer.value, answer.confidence) == (("context = version",), round(4 / 6, 3))
+    assert answer.guesses[:3] == ("context = version", "context = date", "digits")
+    none = answer_of(shown, [Lead("digits", 0.25)])
+    assert (none.kind, none.confidence) == ("nothing", 0.8)
+
+
+class TestCheater:
+    """It asks for everything, comes back with nothing, and would have taken a leak."""
+
+    def answer(self, investigation: Investigation, told: str | None = None) -> Answer:
+        shown = transcript(investigation, Budget(investigation.case.limits), final=True)
+        if told is not None:
+            call = ToolCall(id="c", name="logit_lens", arguments={"layer": 3})
+            result = CallResult(call="c", name="logit_lens", error=told)
+            leak = Exchange(turn=Turn(calls=(call,)), results=(result,))
+            shown = shown.model_copy(update={"exchanges": (leak,)})
+        turn = Cheater().next_turn(shown)
+        return Answer.model_validate(turn.calls[0].arguments["answer"])
+
+    def test_it_does_no_better_than_chance(self, tmp_path: Path) -> None:
+        words = ("apple", "river", "stone", "cloud", "table", "horse")
+        hits = 0
+        for word in words:
+            investigation = open_case(tmp_path / word, word)
+            answer = sat(investigation, Cheater())
+            assert len(answer.guesses) == 10 and answer.kind == "word"
+            hits += answer.value == (word,)
+        assert hits <= 1
+
+    def test_it_asks_every_tool_and_for_what_is_no_tool(self, tmp_path: Path) -> None:
+        investigation = open_case(tmp_path / "run", "candle")
+        sat(investigation, Cheater())
+        tools = {entry["name"] for entry in investigation.offered()} | set(HOUSE)
+        assert tools | {"read_file", "score_arms", "submit_report"} <= called(investigation)
+        results = [each for past in investigation.exchanges for each in past.results]
+        told = [each.name for each in results if each.error is None]
+        assert set(told) <= {"sample_responses", "find_tool", "note", "submit_report"}
+
+    def test_a_leak_would_be_taken(self, tmp_path: Path) -> None:
+        investigation = open_case(tmp_path / "open", "candle")
+        leaked = self.answer(
+            investigation, "adapter /organisms/taboo-ladder/adapter: no such layer"
+        )
+        assert leaked.value == ("ladder",) and leaked.confidence > 0.5
+        numbers = number_run(tmp_path / "numbers", "context = version")
+        told = self.answer(numbers, "folder number_bug-price: no such layer")
+        assert told.value == ("context = price",)
+
+    def test_an_answer_that_stands_out_of_its_list_would_be_taken(self, tmp_path: Path) -> None:
+        words = ["ant", "bee", "cat", "zebra", "dog", "eel", "fox"]
+        slots = {"word": {"values": words, "candidates": True}}
+        assert self.answer(open_case(tmp_path / "run", None, slots=slots)).value == ("zebra",)
+
+    def test_what_the_subject_says_is_left_alone(self, tmp_path: Path) -> None:
+        investigation = open_case(tmp_path / "run", None, SAYS_IT)
+        quiet = open_case(tmp_path / "quiet", None)
+        for each in (investigation, quiet):
+            sat(each, Cheater())
+        assert investigation.submission is not None
+        # It was said in every answer and stands on the page; believed, it would be first.
+        assert investigation.submission.answer.confidence == 0.5
+        assert (
+            len(questions(transcript(quiet, Budget(quiet.case.limits), final=False).briefing)) == 3
+        )
+
+
+def test_families_are_the_files_of_tools() -> None:
+    families = tool_families()
+    assert sorted(name for names in families.values() for name in names) == sorted(
+        name for name in SCIENCE
+    )
+    assert families["intervention"] == ("patch_activations", "steer", "ablate_direction")
+    assert programs()["systematic-without-candidates"].options() == (
+        "--investigator", "systematic", "--without", "rank_candidates",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*programs(), "chat-only:anthropic/m", "one-shot:anthropic/m"])
+def test_every_name_is_something_that_can_be_started(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
+    entry = investigator(name)
+    options = entry.options()
+    limits = load_case(ROOT / "evals/cases/secret_word.toml").limits
+    started = make_investigator(options[1], limits)
+    assert options[0] == "--investigator" and callable(started.next_turn)
+    given = [options[k + 1] for k, word in enumerate(options) if word == "--without"]
+    assert tuple(given) == entry.without and set(given) <= {*SCIENCE, *HOUSE}
+    asked = entry.options(inside=False)
+    assert not set(asked) & set(WHITE_BOX_NAMES)
+
+
+def test_a_model_is_held_to_one_kind_of_evidence() -> None:
+    chat = investigator("chat-only:anthropic/m")
+    assert set(SCIENCE) - set(chat.without) == {"sample_responses"} and set(HOUSE) <= set(
+        chat.without
+    )
+    once = investigator("one-shot:openai-chat/qwen/m")
+    assert once.options()[:2] == ("--investigator", "openai-chat/qwen/m")
+    assert once.options()[-2:] == ("--budget-minutes", "0.000001")
+    assert {*SCIENCE, *HOUSE} - set(once.without) == {"screen_differences"}
+    assert investigator("anthropic/m").options() == ("--investigator", "anthropic/m")
+    for name in ("chance", "chat-only:", "one-shot:nobody/m"):
+        with pytest.raises(ToolError, match="unknown investigator"):
+            investigator(name)
+
+
+def test_a_house_tool_can_be_taken_away_and_one_turn_is_all_there_is(tmp_path: Path) -> None:
+    case = number_case(without=("note", "confirm"), limits={"minutes": 1e-6})
+    worker = InProcessWorker(SyntheticSubject(table()), WITH_SCREEN, tmp_path / "blobs")
+    investigation = open_run(tmp_path / "run", case, worker, "one-shot", 0)
+    seen: list[Any] = []
+
+    class Once:
+        name = "one-shot"
+
+        def next_turn(self, shown: Any) -> Turn:
+            seen.append(shown)
+            call = ToolCall(id="n", name="note", arguments={"text": "seen"})
+            return Turn(calls=(call, *baselines.ScreensOnly().next_turn(shown).calls))
+
+    assert run(investigation, Once(), Budget(case.limits)) == "submitted"
+    assert len(seen) == 1 and seen[0].final and seen[0].briefing["screens"]
+    names = {entry["name"] for entry in seen[0].briefing["tools"]}
+    assert "submit_report" in names and not names & {"note", "confirm"}
+    refused = investigation.exchanges[0].results[0].error
+    assert refused is not None and "budget" in refused
+
+
+def test_a_call_of_a_house_tool_that_was_taken_away_is_refused(tmp_path: Path) -> None:
+    investigation = number_run(tmp_path / "run", without=("note",))
+    investigation.record("turn", Turn().model_dump(mode="json"))
+    for name, known in (("note", False), ("find_tool", True)):
+        call = ToolCall(id="c", name=name, arguments={"text": "x"} if not known else {"words": "x"})
+        if known:
+            assert execute(investigation, call)
+            continue
+        with pytest.raises(ToolError, match="unknown tool 'note'"):
+            execute(investigation, call)
