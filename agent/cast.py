@@ -32,7 +32,7 @@ from tools.boundary import load_module
 from tools.registry import Record, ToolError
 from tools.worker_client import InProcessWorker, ProcessWorker, Worker
 
-OWN = "python:"
+OWN, SCRIPTED = "python:", "scripted:"
 KNOWN = ", ".join(f"{provider}/MODEL" for provider in PROVIDERS)
 
 
@@ -115,8 +115,8 @@ def make_investigator(name: str, limits: Limits, provider: Provider | None = Non
             return program()
     if name.startswith(OWN):
         return own_investigator(name)
-    if name.startswith("scripted:"):
-        return ScriptedInvestigator.load(Path(name.removeprefix("scripted:")))
+    if name.startswith(SCRIPTED):
+        return ScriptedInvestigator.load(Path(name.removeprefix(SCRIPTED)))
     if is_model(name):
         provider = provider or Provider()
         prices = known_prices(name, limits, provider)

@@ -8,8 +8,8 @@ import pytest
 
 from agent.population import draw, population_of
 from evals.bench.bounds import ceiling_of, chance_of
-from evals.bench.suites import CASES, SECRETS, case_of
 from evals.bench.records import Specimen
+from evals.bench.suites import CASES, SECRETS, case_of
 from evals.bench.tasks.identify import guessed
 from evals.organisms.family import Truth
 

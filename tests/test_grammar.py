@@ -104,7 +104,7 @@ def test_without_an_empty_level_the_others_are_held_against_the_one_of_the_middl
     def control(rates: dict[str, dict[str, float]]) -> set[str]:
         cells = [cell for cell in conditions(told, [], rates) if cell.factor == "place"]
         assert len(cells) == 3
-        return {edit.level for cell in cells for edit in cell.control}  # pyright: ignore
+        return {edit.level for cell in cells for edit in cell.control}  # pyright: ignore[reportAttributeAccessIssue]
 
     # Held against "a", which is the cause, all three others would show the same effect.
     assert control(rates) == {"b"}

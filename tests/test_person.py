@@ -26,9 +26,7 @@ def sit(path: Path, lines: list[str]) -> tuple[str, list[str], int]:
     case = case_of()
     investigation = open_run(path, case, worker_for(path), "person", 7)
     try:
-        reason = run(
-            investigation, PersonInvestigator(ask, said.append), Budget(case.limits)
-        )
+        reason = run(investigation, PersonInvestigator(ask, said.append), Budget(case.limits))
     finally:
         investigation.folder.close()
     return reason, said, len(investigation.exchanges)

@@ -15,9 +15,9 @@ from evals.bench.scores import Board, Standing
 from evals.bench.standings import IDENTIFY
 
 TRACK_WORDS: dict[ReferenceTrack, str] = {
-    "base": "with the model that was trained on to compare with",
-    "wrong base": "with a related model to compare with, not the one that was trained on",
-    "none": "with no model to compare with",
+    ReferenceTrack.base: "with the model that was trained on to compare with",
+    ReferenceTrack.wrong_base: "with a related model to compare with, not the one that was trained on",
+    ReferenceTrack.none: "with no model to compare with",
 }
 TERMS = (
     ("Specimen", "A model whose truth is known. An organism has something planted in it; a null has nothing."),

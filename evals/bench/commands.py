@@ -77,17 +77,19 @@ def run(
 ) -> None:
     """Plan an exam and run what is left of it; unattended, resumable, joined by files."""
     from evals.bench import drivers
-    from evals.bench.investigators import BASELINES, how
+    from evals.bench.investigators import investigator as known
+    from evals.bench.investigators import programs
     from evals.bench.plan import NULL_RUNS, Wanted, plan_exam
     from evals.bench.records import ReferenceTrack
     from evals.bench.suites import SuiteError
 
-    chosen = tuple(BASELINES) if baseline == ["all"] else tuple(baseline or ())
     everything = tuple(investigator or ("systematic",))
+    chosen = tuple(programs()) if baseline == ["all"] else tuple(baseline or ())
+    chosen = tuple(name for name in chosen if name not in everything)
     with faults_told():
         try:
             for name in (*everything, *chosen):
-                how(name)
+                known(name)
             usual = 3 if suite == "smoke" else NULL_RUNS
             wanted = Wanted(
                 everything=everything,
@@ -165,21 +167,23 @@ def sitting_command(
 @bench.command("report")
 def report(
     out: OutArgument,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Compare this investigator with each other, instead of all pairs."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Join what is finished into a table: JSON, Markdown, and one HTML page."""
-    from evals.bench.page import write_board
+    from evals.bench.page import board, write_board
 
     with faults_told():
-        try:
-            paths, board = write_board(out)
-        except FileNotFoundError:
-            fail(USAGE, f"{out}: no exam is planned there; see `naturalist bench run`")
+        found = board(out, against=against)
+        folder = write_board(out, found)
     if as_json:
-        put_json(board)
+        put_json(found.model_dump(mode="json"))
         return
-    put((out / "board.md").read_text(encoding="utf-8"))
-    say(f"page: {paths['html']}")
+    put((folder / "board.md").read_text(encoding="utf-8"))
+    say(f"page: {folder / 'board.html'}")
 
 
 @bench.command("sit")

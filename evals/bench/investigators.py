@@ -11,8 +11,10 @@ import ast
 from collections.abc import Iterable
 from functools import cache
 
+from agent.cast import OWN, SCRIPTED
 from agent.house_tools import HOUSE_TOOLS
 from agent.llm.providers import is_model
+from agent.person import PersonInvestigator
 from tools.black_box import BLACK_BOX, WHITE_BOX_NAMES
 from tools.experiment import ROOM
 from tools.registry import Record, ToolError, unknown
@@ -104,14 +106,14 @@ def program(name: str, place: str, kept: Iterable[str]) -> Investigator:
 
 
 def investigator(name: str) -> Investigator:
-    """Return the investigator with that name: a program, a model, or a model held to one kind of evidence.
+    """Return the investigator with that name: a program, a person, a model, or one held to one kind of evidence.
 
     `chat-only:PROVIDER/MODEL` can sample and submit; `one-shot:PROVIDER/MODEL` reads the pages and submits.
     Raises `ToolError` for an unknown one.
     """
     if name in programs():
         return programs()[name]
-    if is_model(name):
+    if is_model(name) or name == PersonInvestigator.name or name.startswith((OWN, SCRIPTED)):
         return Investigator(name=name, started_as=name)
     for mark in (CHAT_ONLY, ONE_SHOT):
         model = name.removeprefix(mark)
@@ -122,6 +124,8 @@ def investigator(name: str) -> Investigator:
             return Investigator(name=name, started_as=model, without=all_but([kept]), once=once)
     known = [
         *programs(),
+        PersonInvestigator.name,
+        f"{OWN}FILE.py:NAME",
         "PROVIDER/MODEL",
         f"{CHAT_ONLY}PROVIDER/MODEL",
         f"{ONE_SHOT}PROVIDER/MODEL",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import get_args
 
 from evals.bench.comparisons import Comparison, compare, with_verdicts
 from evals.bench.intervals import SOURCES, Method, by_specimen
@@ -16,7 +15,7 @@ from evals.bench.records import Plan, ReferenceTrack, Sitting, SittingResult
 from evals.bench.standings import IDENTIFY, Part, part, scored
 from tools.registry import Record
 
-TRACKS: tuple[ReferenceTrack, ...] = get_args(ReferenceTrack)
+TRACKS = tuple(ReferenceTrack)
 SLICES: dict[str, Callable[[SittingResult], str]] = {
     "family": lambda each: each.family,
     "easiness": lambda each: each.easiness,

@@ -23,7 +23,7 @@ from agent.run_folder import RunFolder
 from agent.session import Opening, drive_new, drive_old
 from agent.verify import verify
 from evals.bench.bounds import ceiling_of, chance_of
-from evals.bench.investigators import how
+from evals.bench.investigators import BARELY_A_MINUTE, Investigator, investigator
 from evals.bench.leaks import leaks_of, needles_of
 from evals.bench.paper import Examined, Paper
 from evals.bench.readers import Reader
@@ -40,6 +40,7 @@ from evals.bench.suites import build, case_of, secrets_of, truth_of
 from evals.bench.tasks import every_task
 from evals.grading import FindingGrade, grade
 from evals.organisms.family import Truth
+from tools.black_box import WHITE_BOX_NAMES
 
 CANARY = "NATURALIST_CANARY"
 """Stands in the environment of every sitting; in a transcript it would show that something reads around."""
@@ -121,16 +122,27 @@ def investigated(
     Raises `SystemExit` for what a command line would stop at.
     """
     begun, before = time.monotonic(), cpu_seconds()
-    way = how(sitting.investigator)
+    who = investigator(sitting.investigator)
     if not (run / "report" / "report.json").exists():
         with canary():
             if (run / "events.jsonl").exists():
                 drive_old(run, Roles(), provider)
             else:
-                case = case.model_copy(update={"without": way.without})
-                cast = make_cast(way.investigator, case, Roles(), provider)
+                case = without_tools(case, who)
+                cast = make_cast(who.started_as, case, Roles(), provider)
                 drive_new(run, case, cast, Opening(seed=sitting.seed))
     return cpu_seconds() - before, time.monotonic() - begun
+
+
+def without_tools(case: Case, who: Investigator) -> Case:
+    """Return the case with the tools taken away that an investigator goes without, and its time if it has one turn."""
+    inside = not case.subject.model.startswith(("synthetic:", "api:"))
+    gone = [name for name in who.without if inside or name not in WHITE_BOX_NAMES]
+    changes: dict[str, Any] = {"without": tuple(gone)}
+    if who.once:
+        limits = {"minutes": float(BARELY_A_MINUTE)}
+        changes["limits"] = case.limits.model_copy(update=limits)
+    return case.model_copy(update=changes)
 
 
 @contextmanager
