@@ -23,6 +23,7 @@ from agent.llm.conversation import (
 )
 from agent.llm.faults import LLMError
 from agent.llm.prices import Prices
+from agent.shared_records import told_once
 from agent.templates import shown, written
 from agent.tool_schemas import readable
 
@@ -55,6 +56,8 @@ LISTED_FOR_SCEPTIC = (
     "find_tool",
     "rest_case",
 )
+WHITE_BOX_RECORDS = ("Steer", "AblateDirection", "PatchFrom", "PlaceboDraw", "ProbeReading")
+"""What only a subject that can be looked into takes."""
 CALL_TOOL = ToolSpec(
     name="call_tool",
     description="Call a tool that `find_tool` has shown, by its name and with its arguments.",
@@ -118,8 +121,8 @@ class LanguageModelInvestigator:
         return Request(
             session=hashlib.sha256(opening.encode()).hexdigest()[:16],
             model=self.model,
-            system=written(f"{transcript.speaker}.j2", **transcript.briefing),
-            tools=listed_tools(transcript.briefing, transcript.speaker),
+            system=system_prompt(transcript),
+            tools=listed_tools(transcript.briefing, transcript.speaker)[0],
             turns=tuple(turns),
             max_output_tokens=self.max_output_tokens,
         )
@@ -210,24 +213,33 @@ def said_again(turn: Turn) -> AssistantTurn:
     return AssistantTurn(text=turn.text, calls=turn.calls, api=said["api"], said=said["content"])
 
 
-def listed_tools(briefing: dict[str, Any], speaker: Speaker) -> tuple[ToolSpec, ...]:
-    """Return the tools that every request lists, in an order that never changes."""
+def listed_tools(briefing: dict[str, Any], speaker: Speaker) -> tuple[tuple[ToolSpec, ...], str]:
+    """Return the tools that every request lists, in an order that never changes, and the records they share."""
     entries = {entry["name"]: entry for entry in briefing["tools"]}
-    useless = () if briefing["judges"] else ("JudgedMeasure",)
+    useless = (
+        *(() if briefing["judges"] else ("JudgedMeasure",)),
+        *(() if "train_probes" in entries else WHITE_BOX_RECORDS),
+    )
     names = LISTED_FOR_SCEPTIC
     if speaker == "investigator":
         names = LISTED_WITH_WRITER if "writer" in briefing["roles"] else LISTED
-        names = (*names, *(name for name, entry in entries.items() if entry.get("own")))
+    ours = [entries[name] for name in names if name in entries]
+    schemas, records = told_once([readable(entry["schema"], useless) for entry in ours])
+    if speaker == "investigator":
+        own = [entry for entry in entries.values() if entry.get("own")]
+        ours += own
+        schemas += [readable(entry["schema"], useless) for entry in own]
     specs = [
-        ToolSpec(
-            name=name,
-            description=entry["description"],
-            parameters=readable(entry["schema"], useless),
-        )
-        for name in names
-        if (entry := entries.get(name)) is not None
+        ToolSpec(name=entry["name"], description=entry["description"], parameters=schema)
+        for entry, schema in zip(ours, schemas, strict=True)
     ]
-    return (*specs, CALL_TOOL)
+    return (*specs, CALL_TOOL), records
+
+
+def system_prompt(transcript: Transcript) -> str:
+    """Return the words that stand before every conversation of a run."""
+    _, records = listed_tools(transcript.briefing, transcript.speaker)
+    return written(f"{transcript.speaker}.j2", **transcript.briefing, records=records)
 
 
 def shortened(briefing: dict[str, Any]) -> dict[str, Any]:
@@ -239,7 +251,18 @@ def shortened(briefing: dict[str, Any]) -> dict[str, Any]:
         name: {key: value for key, value in template.items() if value and key != "source"}
         for name, template in briefing["templates"].items()
     }
-    return {**briefing, "step_zero": zero, "templates": templates}
+    slots = {
+        name: {key: value for key, value in slot.items() if value}
+        for name, slot in briefing["slots"].items()
+    }
+    told = {"step_zero": zero, "templates": templates, "slots": slots}
+    return {**briefing, **told, "fillings": as_table(briefing["fillings"])}
+
+
+def as_table(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    """Return rows as lists, the names of their fields first; nothing of no rows."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [names, *([row.get(name) for name in names] for row in rows)] if rows else []
 
 
 def of_each_label(labelled: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -162,11 +162,11 @@ def test_the_listed_tools_are_at_most_twelve_and_all_there(tmp_path: Path) -> No
 def test_a_tool_of_the_researchers_own_is_listed_too() -> None:
     entry = {"name": "count_words", "description": "Count.", "schema": {}, "own": True}
     told = {"tools": [entry, {**entry, "name": "hidden", "own": False}], "roles": {}, "judges": 0}
-    assert [spec.name for spec in listed_tools(told, "investigator")] == [
+    assert [spec.name for spec in listed_tools(told, "investigator")[0]] == [
         "count_words",
         "call_tool",
     ]
-    assert [spec.name for spec in listed_tools(told, "sceptic")] == ["call_tool"]
+    assert [spec.name for spec in listed_tools(told, "sceptic")[0]] == ["call_tool"]
 
 
 def test_schemas_allow_a_draw_and_drop_what_nobody_writes() -> None:
@@ -179,8 +179,7 @@ def test_schemas_allow_a_draw_and_drop_what_nobody_writes() -> None:
         )
         if "items" in tool.arguments.model_fields:
             field = schema["properties"]["items"]
-            # One that may be left out is a choice between prompts and null.
-            first, own = (field if "required" in field["anyOf"][0] else field["anyOf"][0])["anyOf"]
+            first, own = field["anyOf"]
             assert first["required"] == ["draw"] and own["type"] == "array"
             assert {"type": "string"} in own["items"]["anyOf"]
 
@@ -356,10 +355,10 @@ def test_killed_at_any_record_it_asks_the_same_and_comes_to_the_same(tmp_path: P
 
 
 def test_a_name_that_a_prompt_lacks_is_a_fault() -> None:
-    first = written("investigator.j2", has_reference=True, roles={}, tools=[])
+    first = written("investigator.j2", has_reference=True, roles={}, tools=[], records="")
     assert "beside a reference model" in first
     assert "beside a reference model" not in written(
-        "investigator.j2", has_reference=False, roles={}, tools=[]
+        "investigator.j2", has_reference=False, roles={}, tools=[], records=""
     )
     with pytest.raises(UndefinedError):
         written("investigator.j2")
@@ -367,10 +366,11 @@ def test_a_name_that_a_prompt_lacks_is_a_fault() -> None:
 
 def test_without_judges_no_tool_offers_a_judged_measure(tmp_path: Path) -> None:
     _, client = drive(tmp_path / "run", [reply(END)])
-    specs = json.dumps([tool.model_dump() for tool in client.requests[0].tools])
-    assert "JudgedMeasure" not in specs and "AnswerMatch" in specs
+    assert '"judged"' not in client.requests[0].system
+    assert '"answer_match"' in client.requests[0].system
     schema = next(tool for tool in BLACK_BOX if tool.name == "vary_prompts").entry()["schema"]
     assert "JudgedMeasure" in json.dumps(readable(schema))
     left = readable(schema, ("JudgedMeasure",))
-    assert "judged" not in left["properties"]["measure"]["discriminator"]["mapping"]
+    offered = [each["$ref"] for each in left["properties"]["measure"]["oneOf"]]
+    assert "#/$defs/JudgedMeasure" not in offered and len(offered) > 4
     assert all(name in left["$defs"] for name in references(left))
