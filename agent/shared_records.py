@@ -139,10 +139,9 @@ class Book:
 
     def kind(self, schema: dict[str, Any]) -> str:
         """Return in a few signs what a field takes."""
-        choice = choice_of(schema)
-        if choice is not None:
-            return choice
         match schema:
+            case {"oneOf": _} if (choice := choice_of(schema)) is not None:
+                return choice
             case {"const": value}:
                 return json.dumps(value)
             case {"enum": [*values]}:
@@ -155,15 +154,21 @@ class Book:
                 return f"[{', '.join(self.kind(each) for each in kinds)}]"
             case {"type": "array", "items": dict(items)}:
                 return f"[{self.kind(items)}{bounds(schema)}]"
-            case {"properties": dict(fields)}:
-                told = ", ".join(self.field(key, inner, schema) for key, inner in fields.items())
-                return f"{{{told}}}"
-            case {"type": "object", "additionalProperties": dict(values)}:
-                return f"{{text: {self.kind(values)}}}"
+            case {"type": "object"}:
+                return self.table(schema)
             case {"type": str(name)}:
                 return f"{WORDS.get(name, name)}{bounds(schema)}"
             case _:
                 return "any"
+
+    def table(self, schema: dict[str, Any]) -> str:
+        """Return what an object holds: its fields, or the kind of its values."""
+        match schema:
+            case {"additionalProperties": dict(values)}:
+                return f"{{text: {self.kind(values)}}}"
+            case _:
+                fields = schema.get("properties", {}).items()
+                return f"{{{', '.join(self.field(key, inner, schema) for key, inner in fields)}}}"
 
     def called(self, name: str) -> str:
         """Return what a record is called: a member of a choice by its kind."""

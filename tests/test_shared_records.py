@@ -21,12 +21,10 @@ LIST = [readable(ENTRIES[name]["schema"]) for name in LISTED_WITH_WRITER]
 
 def said_in(schema: Any, *, top: bool = True) -> Iterator[str]:
     """Yield each field name, text, constant and choice of a schema, but for the text of the whole."""
-    if schema == DRAWN:
-        return
     if isinstance(schema, list):
         for each in schema:
             yield from said_in(each, top=False)
-    if not isinstance(schema, dict):
+    if not isinstance(schema, dict) or schema == DRAWN:
         return
     for key, inner in schema.items():
         if key in ("const", "enum"):
@@ -36,10 +34,8 @@ def said_in(schema: Any, *, top: bool = True) -> Iterator[str]:
         elif key == "properties":
             yield from inner
             yield from said_in(list(inner.values()))
-        elif key == "$defs":
-            for record in inner.values():
-                yield from said_in(record, top=False)
         else:
+            inner = list(inner.values()) if key == "$defs" else inner
             yield from said_in(inner, top=False)
 
 
