@@ -33,6 +33,8 @@ HEAD = 0.7
 NEARLY_FULL = 0.8
 MOST_PAUSES = 3
 SHOWN_LABELS = 8
+SHOWN_ROWS = 4
+"""Of each list of an automatic screen."""
 LISTED = (
     "sample_responses",
     "vary_prompts",
@@ -255,8 +257,21 @@ def shortened(briefing: dict[str, Any]) -> dict[str, Any]:
         name: {key: value for key, value in slot.items() if value}
         for name, slot in briefing["slots"].items()
     }
-    told = {"step_zero": zero, "templates": templates, "slots": slots}
+    screens = [{**each, "result": first_rows(each["result"])} for each in briefing["screens"]]
+    told = {"step_zero": zero, "templates": templates, "slots": slots, "screens": screens}
     return {**briefing, **told, "fillings": as_table(briefing["fillings"])}
+
+
+def first_rows(result: Any) -> Any:
+    """Return a screen's result with the first rows of each list; all of it is in its experiment."""
+    match result:
+        case dict():
+            kept = {key: first_rows(inner) for key, inner in result.items() if key != "raw"}
+            return {key: inner for key, inner in kept.items() if inner not in ([], {}, None)}
+        case list():
+            return [first_rows(each) for each in result[:SHOWN_ROWS]]
+        case _:
+            return result
 
 
 def as_table(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:

@@ -11,6 +11,7 @@ import pytest
 
 from tools.blobs import BlobStore
 from tools.experiment import Context
+from tools.level_effects import Effect, ModelEffect
 from tools.prompt import (
     Arm,
     InsertText,
@@ -21,7 +22,6 @@ from tools.prompt import (
     fill,
     user_prompt,
 )
-from tools.level_effects import Effect, ModelEffect
 from tools.prompt_variation import VariationResult, vary_prompts
 from tools.registry import ToolError
 from tools.scoring import transformed
