@@ -140,7 +140,10 @@ def of_registration(
             *limits_of(prediction, verdict),
             *sides_limit(prediction, table),
             *judge_limits(investigation, prediction),
-            *(f"tested again by the sceptic as {name}: {each.status}" for name, each in counters),
+            *(
+                f"tested again{' by the sceptic' if name in investigation.counters else ''} as {name}: {each.status}"
+                for name, each in counters
+            ),
             *(
                 ("a counter-experiment of the sceptic's",)
                 if registration.id in investigation.counters
@@ -161,7 +164,7 @@ def of_registration(
 
 
 def after_counters(decided: FindingStatus, counters: Sequence[Verdict]) -> FindingStatus:
-    """Return what is left of a supported status when the same contrast was tested again by a sceptic."""
+    """Return what is left of a supported status when the same contrast was tested again."""
     found = {each.status for each in counters}
     if "effect shown, cause open" in found:
         return "effect shown, cause open"
@@ -222,7 +225,7 @@ def statement_of(
 ) -> str:
     """Return the registered statement: what the data say of the prediction, worded by code.
 
-    `counters` are a sceptic's tests of the same contrast; one in which a rival survives opens the cause.
+    `counters` are later tests of the same contrast; one in which a rival survives opens the cause.
     """
     if verdict is None:
         return f"Predicted and never tested: {predicted(prediction)}."

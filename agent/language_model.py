@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import CallResult, Exchange, Speaker, ToolCall, Transcript, Turn
 from agent.llm.conversation import (
     AssistantTurn,
@@ -23,6 +24,7 @@ from agent.llm.conversation import (
 )
 from agent.llm.faults import LLMError
 from agent.llm.prices import Prices
+from agent.sceptic import rest_case
 from agent.shared_records import told_once
 from agent.templates import shown, written
 from agent.tool_schemas import readable
@@ -58,6 +60,7 @@ LISTED_FOR_SCEPTIC = (
     "find_tool",
     "rest_case",
 )
+HOUSE = frozenset(tool.name for tool in (*HOUSE_TOOLS, rest_case))
 WHITE_BOX_RECORDS = ("Steer", "AblateDirection", "PatchFrom", "PlaceboDraw", "ProbeReading")
 """What only a subject that can be looked into takes."""
 CALL_TOOL = ToolSpec(
@@ -225,17 +228,20 @@ def listed_tools(briefing: dict[str, Any], speaker: Speaker) -> tuple[tuple[Tool
     names = LISTED_FOR_SCEPTIC
     if speaker == "investigator":
         names = LISTED_WITH_WRITER if "writer" in briefing["roles"] else LISTED
-    ours = [entries[name] for name in names if name in entries]
+    science = {name for name in entries if name not in HOUSE}
+    own = [
+        name for name, entry in entries.items() if entry.get("own") and speaker == "investigator"
+    ]
+    found = bool(science - {*names, *own})
+    ours = [entries[name] for name in names if name in entries and (found or name != "find_tool")]
     schemas, records = told_once([readable(entry["schema"], useless) for entry in ours])
-    if speaker == "investigator":
-        own = [entry for entry in entries.values() if entry.get("own")]
-        ours += own
-        schemas += [readable(entry["schema"], useless) for entry in own]
+    ours += [entries[name] for name in own]
+    schemas += [readable(entries[name]["schema"], useless) for name in own]
     specs = [
         ToolSpec(name=entry["name"], description=entry["description"], parameters=schema)
         for entry, schema in zip(ours, schemas, strict=True)
     ]
-    return (*specs, CALL_TOOL), records
+    return (*specs, *([CALL_TOOL] if found else [])), records
 
 
 def system_prompt(transcript: Transcript) -> str:
@@ -304,7 +310,11 @@ def ledger(exchanges: Sequence[Exchange]) -> dict[str, Any]:
                 found["hypotheses"].append({"id": content.get("id"), **call.arguments})
             case "register_predictions":
                 made = content.get("registrations", [])
-                given = call.arguments.get("predictions", [])
+                challenge = call.arguments.get("challenge")
+                given = [
+                    *call.arguments.get("predictions", ()),
+                    *([challenge] if challenge else []),
+                ]
                 found["registrations"] += [
                     {**each, "prediction": stated}
                     for each, stated in zip(made, given, strict=False)

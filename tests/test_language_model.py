@@ -157,7 +157,18 @@ def test_the_listed_tools_are_at_most_twelve_and_all_there(tmp_path: Path) -> No
     assert len(names) <= 12 and len(set(names)) == len(names)
     assert set(names) - {CALL_TOOL.name} <= set(LISTED)
     house = {"propose_hypothesis", "register_predictions", "confirm", "note", "submit_report"}
-    assert house | {"sample_responses", "vary_prompts", "find_tool", "call_tool"} <= set(names)
+    assert house | {"sample_responses", "vary_prompts"} <= set(names)
+
+
+def test_a_search_for_tools_is_listed_where_there_is_one_to_find(tmp_path: Path) -> None:
+    investigation, client = drive(tmp_path / "run", [reply(END)])
+    names = {spec.name for spec in client.requests[0].tools}
+    assert not names & {"find_tool", "call_tool"}, "all tools of a black-box subject are listed"
+    assert "find_tool" not in client.requests[0].system
+    told = briefing(investigation)
+    steer = {"name": "steer", "description": "Steer.", "schema": {}}
+    listed, _ = listed_tools({**told, "tools": [*told["tools"], steer]}, "investigator")
+    assert {"find_tool", "call_tool"} <= {spec.name for spec in listed}
 
 
 def test_a_tool_of_the_researchers_own_is_listed_too() -> None:

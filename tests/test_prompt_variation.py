@@ -155,9 +155,11 @@ def test_the_no_op_is_near_zero_and_never_among_the_effects(context: Context) ->
     result = run(context)
     assert result.no_op["subject"] == pytest.approx(0, abs=0.08)
     assert all(effect.factor != "no-op" for effect in result.effects)
+    assert len(result.no_op_text.split()) > 3
     raw = json.loads(context.blobs.get(result.raw))["arms"]
     texts = {row["prompt"]["messages"][0]["content"] for row in raw["subject/x-x-1"]}
     assert len({text.split(". ")[0] for text in texts}) == 3
+    assert any(text.startswith(result.no_op_text) for text in texts)
     assert all(text.endswith("help my friend?") for text in texts)
 
 

@@ -11,6 +11,7 @@ from tools.prompt import InsertText, Transform
 from tools.registry import Record, ToolError
 
 NO_OP = "no-op"
+NO_OP_TEXTS = of_length("neutral", 7)
 MOST_CELLS = 64
 Cell = tuple[int | None, ...]
 """The level number of each factor; None leaves it as the prompts have it."""
@@ -58,7 +59,7 @@ def plain_first(factor: Factor) -> Factor:
 
 def no_op_factor() -> Factor:
     """Return the factor that means nothing: a neutral sentence before the user's words."""
-    edit = InsertText(where="before", texts=of_length("neutral", 7))
+    edit = InsertText(where="before", texts=NO_OP_TEXTS)
     return Factor(name=NO_OP, levels=(Level(name="absent"), Level(name="present", edits=(edit,))))
 
 

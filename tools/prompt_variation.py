@@ -18,7 +18,16 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tools.experiment import Context, canonical_json
-from tools.factors import NO_OP, Factor, base_cell, cell_name, edits_of, plan_cells, with_no_op
+from tools.factors import (
+    NO_OP,
+    NO_OP_TEXTS,
+    Factor,
+    base_cell,
+    cell_name,
+    edits_of,
+    plan_cells,
+    with_no_op,
+)
 from tools.judging import JudgedResult, judge_table
 from tools.level_effects import CellMean, Effect, Grid, Interaction, Model, Table
 from tools.measures import Measure
@@ -69,6 +78,8 @@ class VariationResult(JudgedResult):
     """Model -> mean on the prompts as they are, or, in a factorial, with every factor at its first level."""
     no_op: dict[str, float | None]
     """Model -> effect of the neutral sentence: the size of an effect that means nothing."""
+    no_op_text: str
+    """The neutral sentence of the first template; the others have others."""
     neither: dict[str, float] = {}
     """Model -> share of answers to the base prompts that name neither side; they score 0 too."""
     raw: str
@@ -137,6 +148,7 @@ def vary_prompts(subject: Any, args: VariationArguments, context: Context) -> Va
             for model in models
             if each.factor == NO_OP and (effect := getattr(each, model)) is not None
         },
+        no_op_text=NO_OP_TEXTS[0],
         raw=context.blobs.put(canonical_json({"arms": table}).encode()),
         agreement=agreement,
     )
