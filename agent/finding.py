@@ -24,6 +24,7 @@ from agent.scope import (
     sides_limit,
     untested_levels,
 )
+from agent.shared_words import words_sentence
 from agent.verdict import Verdict
 from agent.wording import (
     capital,
@@ -126,7 +127,8 @@ def of_registration(
         status="citation broken" if faults else status,
         decided=verdict.status if verdict else None,
         level=level_of(prediction) if status == "supported" else None,
-        statement=statement_of(prediction, verdict, counters),
+        statement=statement_of(prediction, verdict, counters)
+        + words_left(investigation, registration, [name for name, _ in counters]),
         interpretation=prose,
         hypothesis=investigation.hypotheses.get(prediction.hypothesis),
         prediction=prediction,
@@ -161,6 +163,17 @@ def of_registration(
         ),
         faults=faults,
     )
+
+
+def words_left(
+    investigation: Investigation, registration: Registration, counters: Sequence[str]
+) -> str:
+    """Return what words an effect with an open cause goes with, in its own data or in those of a later test."""
+    for name in (registration.id, *counters):
+        each, verdict = investigation.registrations[name], investigation.verdicts.get(name)
+        if verdict is not None and verdict.status == "effect shown, cause open":
+            return words_sentence(each.prediction, verdict, raw_table(investigation, each))
+    return ""
 
 
 def after_counters(decided: FindingStatus, counters: Sequence[Verdict]) -> FindingStatus:
