@@ -24,6 +24,7 @@ from agent.scope import (
     sides_limit,
     untested_levels,
 )
+from agent.shared_words import words_sentence
 from agent.verdict import Verdict
 from agent.wording import (
     capital,
@@ -126,7 +127,8 @@ def of_registration(
         status="citation broken" if faults else status,
         decided=verdict.status if verdict else None,
         level=level_of(prediction) if status == "supported" else None,
-        statement=statement_of(prediction, verdict, counters),
+        statement=statement_of(prediction, verdict, counters)
+        + words_left(investigation, registration, [name for name, _ in counters]),
         interpretation=prose,
         hypothesis=investigation.hypotheses.get(prediction.hypothesis),
         prediction=prediction,
@@ -140,7 +142,10 @@ def of_registration(
             *limits_of(prediction, verdict),
             *sides_limit(prediction, table),
             *judge_limits(investigation, prediction),
-            *(f"tested again by the sceptic as {name}: {each.status}" for name, each in counters),
+            *(
+                f"tested again{' by the sceptic' if name in investigation.counters else ''} as {name}: {each.status}"
+                for name, each in counters
+            ),
             *(
                 ("a counter-experiment of the sceptic's",)
                 if registration.id in investigation.counters
@@ -160,8 +165,19 @@ def of_registration(
     )
 
 
+def words_left(
+    investigation: Investigation, registration: Registration, counters: Sequence[str]
+) -> str:
+    """Return what words an effect with an open cause goes with, in its own data or in those of a later test."""
+    for name in (registration.id, *counters):
+        each, verdict = investigation.registrations[name], investigation.verdicts.get(name)
+        if verdict is not None and verdict.status == "effect shown, cause open":
+            return words_sentence(each.prediction, verdict, raw_table(investigation, each))
+    return ""
+
+
 def after_counters(decided: FindingStatus, counters: Sequence[Verdict]) -> FindingStatus:
-    """Return what is left of a supported status when the same contrast was tested again by a sceptic."""
+    """Return what is left of a supported status when the same contrast was tested again."""
     found = {each.status for each in counters}
     if "effect shown, cause open" in found:
         return "effect shown, cause open"
@@ -222,7 +238,7 @@ def statement_of(
 ) -> str:
     """Return the registered statement: what the data say of the prediction, worded by code.
 
-    `counters` are a sceptic's tests of the same contrast; one in which a rival survives opens the cause.
+    `counters` are later tests of the same contrast; one in which a rival survives opens the cause.
     """
     if verdict is None:
         return f"Predicted and never tested: {predicted(prediction)}."

@@ -14,11 +14,12 @@ from pydantic import Field
 from agent.confirm import confirm as run_confirmation
 from agent.confirm import shown
 from agent.investigation import Answer, Investigation, Submission
-from agent.prediction import FAMILIES, Hypothesis, Prediction
+from agent.prediction import FAMILIES, Hypothesis, Prediction, Rival
 from agent.registration import left_to_register, register
-from agent.sceptic import check_counters, rest_case
+from agent.sceptic import Challenge, check_counters, rest_case, restated
 from agent.tool_schemas import readable
 from agent.writer import write_prompts
+from tools.prompt import InsertText
 from tools.registry import Record, ToolError, tool, unknown
 
 
@@ -44,7 +45,9 @@ class Proposed(Record):
 class Registrations(Record):
     """Predictions to register together."""
 
-    predictions: tuple[Prediction, ...] = Field(min_length=1, max_length=8)
+    predictions: tuple[Prediction, ...] = Field(default=(), max_length=8)
+    challenge: Challenge | None = None
+    """In place of a prediction, or beside some: a supported one once more beside other rivals."""
 
 
 class Registered(Record):
@@ -124,22 +127,36 @@ def register_predictions(
     out on explore prompts, and refuses what could not succeed, with its faults and one change that
     would pass; when one prediction of a call is refused, none of them is registered. Of the placebos of
     a `rank` it makes as many as you need (`draw_placebos`).
-    Predictions registered in one call are decided together (Holm), which costs less.
+    Predictions registered in one call are decided together (Holm), which costs less. To test a
+    supported prediction again beside another rival, give `challenge`: it costs a registration, too.
     """
+    predictions = list(args.predictions)
+    if args.challenge is not None:
+        predictions.append(restated(investigation, args.challenge))
+    if not predictions:
+        raise ToolError("register_predictions: give `predictions`, or a `challenge`")
     if investigation.submission is not None:
-        check_counters(investigation, args.predictions)
-    made = register(investigation, list(args.predictions))
+        check_counters(investigation, predictions)
+    made = register(investigation, predictions)
     return Registered(
         registrations=tuple(
             {
                 "id": each.id,
                 "alpha": each.alpha,
                 "power": each.power,
-                "rivals": [rival.name for rival in each.prediction.rivals],
+                "rivals": [told_rival(rival) for rival in each.prediction.rivals],
             }
             for each in made
         ),
         left=left_to_register(investigation, len(investigation.registrations)),
+    )
+
+
+def told_rival(rival: Rival) -> str:
+    """Return a rival's name; of one that the harness words itself with a sample of its text."""
+    last = rival.arm.edits[-1] if rival.standing and rival.arm and rival.arm.edits else None
+    return (
+        f"{rival.name}, such as {last.texts[0]!r}" if isinstance(last, InsertText) else rival.name
     )
 
 

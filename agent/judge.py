@@ -17,10 +17,10 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
 from agent.investigation import Spent
-from agent.language_model import written
 from agent.llm.conversation import Client, Reply, Request, UserTurn
 from agent.llm.faults import LLMError
 from agent.llm.prices import Prices
+from agent.templates import written
 from agent.verdict import READERS_AGREE
 from tools.experiment import canonical_json
 from tools.judging import Asked, JudgeAgreement, JudgeFailed, Judgements, Label, settled

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import CallResult, Exchange, Speaker, ToolCall, Transcript, Turn
 from agent.llm.conversation import (
     AssistantTurn,
@@ -23,6 +24,8 @@ from agent.llm.conversation import (
 )
 from agent.llm.faults import LLMError
 from agent.llm.prices import Prices
+from agent.sceptic import rest_case
+from agent.shared_records import told_once
 from agent.templates import shown, written
 from agent.tool_schemas import readable
 
@@ -32,6 +35,8 @@ HEAD = 0.7
 NEARLY_FULL = 0.8
 MOST_PAUSES = 3
 SHOWN_LABELS = 8
+SHOWN_ROWS = 4
+"""Of each list of an automatic screen."""
 LISTED = (
     "sample_responses",
     "vary_prompts",
@@ -55,6 +60,9 @@ LISTED_FOR_SCEPTIC = (
     "find_tool",
     "rest_case",
 )
+HOUSE = frozenset(tool.name for tool in (*HOUSE_TOOLS, rest_case))
+WHITE_BOX_RECORDS = ("Steer", "AblateDirection", "PatchFrom", "PlaceboDraw", "ProbeReading")
+"""What only a subject that can be looked into takes."""
 CALL_TOOL = ToolSpec(
     name="call_tool",
     description="Call a tool that `find_tool` has shown, by its name and with its arguments.",
@@ -118,8 +126,8 @@ class LanguageModelInvestigator:
         return Request(
             session=hashlib.sha256(opening.encode()).hexdigest()[:16],
             model=self.model,
-            system=written(f"{transcript.speaker}.j2", **transcript.briefing),
-            tools=listed_tools(transcript.briefing, transcript.speaker),
+            system=system_prompt(transcript),
+            tools=listed_tools(transcript.briefing, transcript.speaker)[0],
             turns=tuple(turns),
             max_output_tokens=self.max_output_tokens,
         )
@@ -210,24 +218,36 @@ def said_again(turn: Turn) -> AssistantTurn:
     return AssistantTurn(text=turn.text, calls=turn.calls, api=said["api"], said=said["content"])
 
 
-def listed_tools(briefing: dict[str, Any], speaker: Speaker) -> tuple[ToolSpec, ...]:
-    """Return the tools that every request lists, in an order that never changes."""
+def listed_tools(briefing: dict[str, Any], speaker: Speaker) -> tuple[tuple[ToolSpec, ...], str]:
+    """Return the tools that every request lists, in an order that never changes, and the records they share."""
     entries = {entry["name"]: entry for entry in briefing["tools"]}
-    useless = () if briefing["judges"] else ("JudgedMeasure",)
+    useless = (
+        *(() if briefing["judges"] else ("JudgedMeasure",)),
+        *(() if "train_probes" in entries else WHITE_BOX_RECORDS),
+    )
     names = LISTED_FOR_SCEPTIC
     if speaker == "investigator":
         names = LISTED_WITH_WRITER if "writer" in briefing["roles"] else LISTED
-        names = (*names, *(name for name, entry in entries.items() if entry.get("own")))
-    specs = [
-        ToolSpec(
-            name=name,
-            description=entry["description"],
-            parameters=readable(entry["schema"], useless),
-        )
-        for name in names
-        if (entry := entries.get(name)) is not None
+    science = {name for name in entries if name not in HOUSE}
+    own = [
+        name for name, entry in entries.items() if entry.get("own") and speaker == "investigator"
     ]
-    return (*specs, CALL_TOOL)
+    found = bool(science - {*names, *own})
+    ours = [entries[name] for name in names if name in entries and (found or name != "find_tool")]
+    schemas, records = told_once([readable(entry["schema"], useless) for entry in ours])
+    ours += [entries[name] for name in own]
+    schemas += [readable(entries[name]["schema"], useless) for name in own]
+    specs = [
+        ToolSpec(name=entry["name"], description=entry["description"], parameters=schema)
+        for entry, schema in zip(ours, schemas, strict=True)
+    ]
+    return (*specs, *([CALL_TOOL] if found else [])), records
+
+
+def system_prompt(transcript: Transcript) -> str:
+    """Return the words that stand before every conversation of a run."""
+    _, records = listed_tools(transcript.briefing, transcript.speaker)
+    return written(f"{transcript.speaker}.j2", **transcript.briefing, records=records)
 
 
 def shortened(briefing: dict[str, Any]) -> dict[str, Any]:
@@ -239,7 +259,31 @@ def shortened(briefing: dict[str, Any]) -> dict[str, Any]:
         name: {key: value for key, value in template.items() if value and key != "source"}
         for name, template in briefing["templates"].items()
     }
-    return {**briefing, "step_zero": zero, "templates": templates}
+    slots = {
+        name: {key: value for key, value in slot.items() if value}
+        for name, slot in briefing["slots"].items()
+    }
+    screens = [{**each, "result": first_rows(each["result"])} for each in briefing["screens"]]
+    told = {"step_zero": zero, "templates": templates, "slots": slots, "screens": screens}
+    return {**briefing, **told, "fillings": as_table(briefing["fillings"])}
+
+
+def first_rows(result: Any) -> Any:
+    """Return a screen's result with the first rows of each list; all of it is in its experiment."""
+    match result:
+        case dict():
+            kept = {key: first_rows(inner) for key, inner in result.items() if key != "raw"}
+            return {key: inner for key, inner in kept.items() if inner not in ([], {}, None)}
+        case list():
+            return [first_rows(each) for each in result[:SHOWN_ROWS]]
+        case _:
+            return result
+
+
+def as_table(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    """Return rows as lists, the names of their fields first; nothing of no rows."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [names, *([row.get(name) for name in names] for row in rows)] if rows else []
 
 
 def of_each_label(labelled: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -266,7 +310,11 @@ def ledger(exchanges: Sequence[Exchange]) -> dict[str, Any]:
                 found["hypotheses"].append({"id": content.get("id"), **call.arguments})
             case "register_predictions":
                 made = content.get("registrations", [])
-                given = call.arguments.get("predictions", [])
+                challenge = call.arguments.get("challenge")
+                given = [
+                    *call.arguments.get("predictions", ()),
+                    *([challenge] if challenge else []),
+                ]
                 found["registrations"] += [
                     {**each, "prediction": stated}
                     for each, stated in zip(made, given, strict=False)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from agent.briefing import briefing
 from agent.budget import Budget
+from agent.call_cost import check_cost, told_cost
 from agent.finding import statement_of
 from agent.house_tools import HOUSE_TOOLS, NO_ANSWER, SCEPTIC_TOOLS
 from agent.investigation import CallResult, Investigation, Speaker, ToolCall, Transcript, Turn
@@ -196,11 +197,15 @@ def execute(investigation: Investigation, call: ToolCall) -> dict[str, Any]:
             raise ToolError(refused)
         raise ToolError(unknown("tool", call.name, [*science, *house]))
     arguments = with_drawn_prompts(investigation, plain_json(call.arguments))
+    check_cost(investigation, call.name, arguments)
     seed = investigation.explore_seed(call.name, *place_of_call(investigation))
     number, done = investigation.run_experiment(call.name, arguments, "exploration", seed)
     if done.error is not None:
         raise ToolError(done.error)
-    return {"experiment": f"exp:{number}", **(done.result or {})}
+    took = told_cost(
+        investigation, call.name, arguments, investigation.experiments[number - 1].seconds
+    )
+    return {"experiment": f"exp:{number}", "took": took, **(done.result or {})}
 
 
 def place_of_call(investigation: Investigation) -> tuple[int, int]:

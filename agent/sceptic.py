@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import Field
+
 from agent.investigation import Exchange, Investigation, Speaker
-from agent.prediction import Prediction, Registration
+from agent.prediction import Prediction, Registration, Rival
 from agent.registration import rival_marks, tested
 from agent.verdict import Verdict
 from agent.wording import listed
-from tools.registry import Record, ToolError, tool
+from tools.registry import Record, ToolError, tool, unknown
 
 MOST_TURNS = 12
 
@@ -31,6 +33,17 @@ class Rested(Record):
     """An acknowledgement."""
 
     done: str
+
+
+class Challenge(Record):
+    """A supported contrast once more: form, measure, arms, population and sizes as registered, other rivals."""
+
+    of: str
+    """Id of the registration, such as P3."""
+    rivals: tuple[Rival, ...] = Field(min_length=1)
+    """What may do the same as its treatment and was not tested beside it."""
+    hypothesis: str | None = None
+    """Default: that of the registration."""
 
 
 @tool
@@ -58,6 +71,30 @@ def challenged(investigation: Investigation) -> list[Registration]:
     ]
 
 
+def restated(investigation: Investigation, challenge: Challenge) -> Prediction:
+    """Return the prediction that a challenge stands for; raise `ToolError` for one that challenges nothing."""
+    registration = investigation.registrations.get(challenge.of)
+    if registration is None:
+        raise ToolError(unknown("registration", challenge.of, list(investigation.registrations)))
+    verdict = investigation.verdicts.get(challenge.of)
+    if verdict is None or verdict.status != "supported":
+        raise ToolError(
+            f"challenge: {challenge.of} is not supported, so there is nothing to open; register a full prediction"
+        )
+    content = registration.prediction.model_dump(mode="json")
+    content["rivals"] = [rival.model_dump(mode="json") for rival in challenge.rivals]
+    content["hypothesis"] = challenge.hypothesis or content["hypothesis"]
+    prediction = Prediction.model_validate(content)
+    if rival_marks(prediction) <= rival_marks(registration.prediction):
+        raise ToolError(f"challenge: {nothing_new(registration)}")
+    return prediction
+
+
+def nothing_new(registration: Registration) -> str:
+    """Return what is wrong with a challenge beside rivals that were tested already."""
+    return f"names no rival that {registration.id} was not tested against already"
+
+
 def check_counters(investigation: Investigation, predictions: Sequence[Prediction]) -> None:
     """Raise `ToolError` unless every prediction is a counter-experiment, one line per fault."""
     supported = challenged(investigation)
@@ -72,9 +109,7 @@ def check_counters(investigation: Investigation, predictions: Sequence[Predictio
                 f"smallest_effect of {names} exactly, and add a rival"
             )
         elif rival_marks(prediction) <= known:
-            faults.append(
-                f"prediction {number} names no rival that {targets[0].id} was not tested against already"
-            )
+            faults.append(f"prediction {number} {nothing_new(targets[0])}")
     if faults:
         raise ToolError(*faults)
 
@@ -82,11 +117,12 @@ def check_counters(investigation: Investigation, predictions: Sequence[Predictio
 def counters_of(
     investigation: Investigation, registration: Registration
 ) -> list[tuple[str, Verdict]]:
-    """Return the counter-experiments against a registration that have a verdict, by id."""
+    """Return the later tests of the same contrast that have a verdict, by id, whoever registered them."""
     wanted = contrast_of(registration.prediction)
+    names = list(investigation.registrations)
     return [
         (name, investigation.verdicts[name])
-        for name in investigation.counters
+        for name in names[names.index(registration.id) + 1 :]
         if name in investigation.verdicts
         and contrast_of(investigation.registrations[name].prediction) == wanted
     ]

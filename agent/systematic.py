@@ -123,7 +123,11 @@ def read_rates(result: CallResult) -> dict[str, dict[str, float]]:
 def read_effects(result: CallResult) -> dict[str, float]:
     """Return the explored effect of each condition; one that could not be scored has none."""
     effects = (result.result or {}).get("effects", [])
-    return {each["factor"]: each["effect"] for each in effects if each["effect"] is not None}
+    return {
+        each["factor"]: each["subject"]["effect"]
+        for each in effects
+        if each["subject"]["effect"] is not None
+    }
 
 
 def predict(

@@ -34,7 +34,7 @@ def readable(schema: dict[str, Any], useless: Collection[str] = ()) -> dict[str,
 
     `useless` are records that this run would refuse, such as the judged measure where there are no judges.
     """
-    schema = without_records(schema, useless)
+    schema = without_records(tidied(schema), useless)
     properties = {name: with_draw(inner) for name, inner in schema.get("properties", {}).items()}
     plain = {
         key: value for key, value in {**schema, "properties": properties}.items() if key != "$defs"
@@ -47,64 +47,74 @@ def readable(schema: dict[str, Any], useless: Collection[str] = ()) -> dict[str,
         if name not in used:
             used[name] = definitions[name]
             wanted += references(definitions[name])
-    kept = {**plain, "$defs": {name: used[name] for name in sorted(used)}} if used else plain
-    return without_titles(kept)
+    return {**plain, "$defs": {name: used[name] for name in sorted(used)}} if used else plain
 
 
 def without_records(value: Any, names: Collection[str]) -> Any:
-    """Return a schema in which no choice offers one of these records."""
+    """Return a tidied schema in which no choice and no field offers one of these records."""
     if isinstance(value, list):
-        return [
-            without_records(each, names)
-            for each in value
-            if not (isinstance(each, dict) and refers_to(each.get("$ref"), names))
-        ]
+        return [without_records(each, names) for each in value if not is_one_of(each, names)]
     if not isinstance(value, dict):
         return value
     return {
         key: without_records(inner, names)
         for key, inner in value.items()
-        if not (isinstance(inner, str) and key != "$ref" and refers_to(inner, names))
+        if not is_one_of(inner, names)
     }
 
 
-def refers_to(reference: Any, names: Collection[str]) -> bool:
-    """Say whether a reference is to one of these records."""
-    text = str(reference)
-    return text.startswith("#/$defs/") and text.rsplit("/", 1)[-1] in names
+def is_one_of(schema: Any, names: Collection[str]) -> bool:
+    """Say whether a schema is a reference to one of these records, or a choice between nothing else."""
+    match schema:
+        case {"$ref": str(reference)}:
+            return name_of(reference) in names
+        case {"oneOf": [*choices]} | {"anyOf": [*choices]}:
+            return all(is_one_of(each, names) for each in choices)
+        case _:
+            return False
 
 
-def without_titles(schema: Any) -> Any:
-    """Return a schema without the titles that repeat a field's name, which are a sixth of its length."""
+def tidied(schema: Any) -> Any:
+    """Return a schema without what says nothing: titles, discriminators, empty defaults, `or null` of a default null.
+
+    A value that is left out is the same as null there, so nothing that can be asked for is lost.
+    """
     if isinstance(schema, list):
-        return [without_titles(each) for each in schema]
+        return [tidied(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    # A field that is called `title` has a schema there, not a text.
-    return {
-        key: without_titles(inner)
+    kept = {
+        # The names of fields are no words of a schema.
+        key: {name: tidied(field) for name, field in inner.items()}
+        if key == "properties" and isinstance(inner, dict)
+        else tidied(inner)
         for key, inner in schema.items()
         if not (key == "title" and isinstance(inner, str))
+        and key != "discriminator"
+        and not (key == "default" and (inner in (None, [], "", {}) or "const" in schema))
     }
+    match schema:
+        case {"anyOf": [inner, {"type": "null"}], "default": None}:
+            return {**tidied(inner), **{key: kept[key] for key in kept if key != "anyOf"}}
+        case _:
+            return kept
 
 
 def with_draw(field: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a field; where it takes prompts, a draw, or texts and whole prompts of one's own."""
     own = field.get("items", {})
     kinds = own.get("anyOf", []) if isinstance(own, dict) else []
-    written = [each for each in kinds if not is_harness_record(each)]
+    written = [each for each in kinds if not is_one_of(each, HARNESS_RECORDS)]
     if len(written) < len(kinds):
         told = {"description": field["description"]} if "description" in field else {}
         rest = {key: value for key, value in field.items() if key != "description"}
         return {"anyOf": [DRAWN, {**rest, "items": {**own, "anyOf": written}}], **told}
-    if "anyOf" in field:
-        return {**field, "anyOf": [with_draw(each) for each in field["anyOf"]]}
     return field
 
 
-def is_harness_record(schema: dict[str, Any]) -> bool:
-    """Say whether a schema is a reference to a record that only the harness makes."""
-    return str(schema.get("$ref", "")).rsplit("/", 1)[-1] in HARNESS_RECORDS
+def name_of(reference: str) -> str:
+    """Return the name of the definition that a reference is to."""
+    return reference.rsplit("/", 1)[-1]
 
 
 def references(value: Any) -> Iterator[str]:
@@ -112,7 +122,7 @@ def references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
             if key == "$ref":
-                yield str(inner).rsplit("/", 1)[-1]
+                yield name_of(str(inner))
             elif key != "$defs":
                 yield from references(inner)
     elif isinstance(value, list):

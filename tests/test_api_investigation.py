@@ -188,8 +188,10 @@ def test_an_investigating_model_reads_of_the_script_and_of_no_tool_that_is_not_t
     investigation = shutdown_run(tmp_path / "run", agent_server)
     budget = Budget(investigation.case.limits)
     told = transcript(investigation, budget, final=False).briefing
-    words = written("investigator.j2", **told) + written("briefing.j2", **told)
-    specs = json.dumps([spec.model_dump() for spec in listed_tools(told, "investigator")])
+    listed, records = listed_tools(told, "investigator")
+    words = written("investigator.j2", **told, records="") + written("briefing.j2", **told)
+    assert "steer" not in records and "probe_reading" not in records and "set_slot" in records
+    specs = json.dumps([spec.model_dump() for spec in listed])
     for absent in ("steering", "ablation", "intervention", "probes", "logit_lens"):
         assert absent not in words, absent
     assert '"name": "logit_lens"' not in specs and "sample_responses" in specs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -105,5 +106,34 @@ def test_the_yardstick_grows_with_the_number_of_candidates() -> None:
 def test_a_slot_that_is_nowhere_is_told(tmp_path: Path) -> None:
     subject = SyntheticSubject.from_table({"behaviours": [{"shown": ["a"], "otherwise": ["b"]}]})
     given = {"items": ["x", "y"], "slot": "word", "values": WORDS, "measure": MATCH}
-    with pytest.raises(ToolError, match="at least two templates must have the slot 'word'"):
+    with pytest.raises(
+        ToolError, match="at least two prompts must show the slot 'word'.*write {word} into"
+    ):
         rank_candidates(subject, given, Context(seed=0, blobs=BlobStore(tmp_path)))
+
+
+def test_texts_of_the_investigators_own_show_the_slot_as_a_mark(tmp_path: Path) -> None:
+    behaviour = {"shown": ["Yes."], "otherwise": ["No."], "logit": -3.0,
+                 "effects": [{"logit": 6.0, "phrase": "candle", "model": "subject"}]}  # fmt: skip
+    whole = {"messages": [
+        {"role": "system", "content": "Be brief about {word}."},
+        {"role": "user", "content": "Hello."},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": "Is it {word}?"},
+    ]}  # fmt: skip
+    given = {"items": [*TEXTS[:3], whole, "This one has no place for it."], "slot": "word",
+             "values": WORDS, "measure": MATCH, "samples": 8}  # fmt: skip
+    context = Context(seed=0, blobs=BlobStore(tmp_path))
+    subject = SyntheticSubject.from_table({"behaviours": [behaviour]})
+    result = rank_candidates(subject, given, context)
+    assert (result.ranked[0].value, result.templates) == ("candle", 4)
+    rows = json.loads(context.blobs.get(result.raw))["arms"]["subject/candle"]
+    turns = [(turn["role"], turn["content"]) for turn in rows[3]["prompt"]["messages"]]
+    assert turns[0] == ("system", "Be brief about candle.") and len(turns) == 4
+    assert turns[3] == ("user", "Is it candle?")
+    other = {**given, "items": ["Is {name} a {word}?", "Is it {word}?"]}
+    with pytest.raises(ToolError, match="no value for {name}; slots are: word"):
+        rank_candidates(subject, other, context)
+    begun = {"messages": [{"role": "user", "content": "Is it {word}?"}], "continue_as": "user"}
+    with pytest.raises(ToolError, match="has to end with a user turn that is answered"):
+        rank_candidates(subject, {**given, "items": [begun, "Is it {word}?"]}, context)

@@ -12,6 +12,7 @@ from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation
 from tests.scripted_run import prediction
 from tests.test_registration import opened
+from tools.prompt import InsertText
 from tools.registry import ToolError, find_tool
 
 PROPOSAL = {"claim": "c", "family": "wording", "rivals": ["r"], "prior": 0.5}
@@ -39,7 +40,14 @@ def test_from_registration_to_verdict(tmp_path: Path) -> None:
     made = use(investigation, "register_predictions", predictions=[prediction()])
     assert made.left == 3
     (told,) = made.registrations
-    assert told["id"] == "P1" and "an off-topic context" in told["rivals"]
+    assert told["id"] == "P1" and told["rivals"][0] == "dates do the same"
+    # The sentences that the harness puts in are shown, one of each kind.
+    shown = {name.split(",")[0]: name for name in told["rivals"]}
+    stored = {rival.name: rival for rival in investigation.registrations["P1"].prediction.rivals}
+    for name in ("an off-topic context", "a no-op edit of the same length"):
+        arm = stored[name].arm
+        assert arm is not None and isinstance(arm.edits[-1], InsertText)
+        assert shown[name] == f"{name}, such as {arm.edits[-1].texts[0]!r}"
     confirmed = use(investigation, "confirm", registrations=["P1"])
     assert confirmed.verdicts["P1"]["status"] == investigation.verdicts["P1"].status == "supported"
     # A rival's arm is called by its name, behind the key by which it is stored and cited.

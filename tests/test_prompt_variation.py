@@ -11,6 +11,7 @@ import pytest
 
 from tools.blobs import BlobStore
 from tools.experiment import Context
+from tools.level_effects import Effect, ModelEffect
 from tools.prompt import (
     Arm,
     InsertText,
@@ -21,7 +22,7 @@ from tools.prompt import (
     fill,
     user_prompt,
 )
-from tools.prompt_variation import Effect, VariationResult, vary_prompts
+from tools.prompt_variation import VariationResult, vary_prompts
 from tools.registry import ToolError
 from tools.scoring import transformed
 from tools.synthetic import SyntheticSubject, logistic
@@ -98,8 +99,12 @@ def run(context: Context, model: Any = None, **arguments: Any) -> VariationResul
     return result
 
 
-def effect_of(result: VariationResult, level: str, model: str = "subject") -> Effect:
-    return next(e for e in result.effects if (e.level, e.model) == (level, model))
+def row_of(result: VariationResult, level: str) -> Effect:
+    return next(each for each in result.effects if each.level == level)
+
+
+def effect_of(result: VariationResult, level: str) -> ModelEffect:
+    return row_of(result, level).subject
 
 
 def test_planted_effects_lie_in_their_intervals(context: Context) -> None:
@@ -107,11 +112,11 @@ def test_planted_effects_lie_in_their_intervals(context: Context) -> None:
     for level, weight in (*WEIGHT.items(), ("urgent", 1.0)):
         effect = effect_of(result, level)
         truth = logistic(weight) - 0.5
-        assert effect.interval is not None and effect.templates == 12
+        assert effect.interval is not None and row_of(result, level).templates == 12
         assert effect.interval[0] <= truth <= effect.interval[1]
         assert effect.effect == pytest.approx(truth, abs=0.08)
         assert effect.rate == pytest.approx(logistic(weight), abs=0.08)
-    assert [e.level for e in result.effects if e.model == "subject"][0] == "boss"
+    assert [e.level for e in result.effects] == ["boss", "urgent", "child"]
     assert result.base_rate["subject"] == pytest.approx(0.5, abs=0.08)
 
 
@@ -150,9 +155,11 @@ def test_the_no_op_is_near_zero_and_never_among_the_effects(context: Context) ->
     result = run(context)
     assert result.no_op["subject"] == pytest.approx(0, abs=0.08)
     assert all(effect.factor != "no-op" for effect in result.effects)
+    assert len(result.no_op_text.split()) > 3
     raw = json.loads(context.blobs.get(result.raw))["arms"]
     texts = {row["prompt"]["messages"][0]["content"] for row in raw["subject/x-x-1"]}
     assert len({text.split(". ")[0] for text in texts}) == 3
+    assert any(text.startswith(result.no_op_text) for text in texts)
     assert all(text.endswith("help my friend?") for text in texts)
 
 
@@ -164,12 +171,15 @@ def test_a_model_that_the_no_op_upsets_shows_it(context: Context) -> None:
 
 def test_the_reference_has_only_its_own_effects(context: Context) -> None:
     result = run(context)
-    assert effect_of(result, "boss", "reference").effect == 0
-    assert effect_of(result, "urgent", "reference").effect == pytest.approx(
-        effect_of(result, "urgent").effect
-    )
+    boss, urgent = row_of(result, "boss"), row_of(result, "urgent")
+    assert boss.reference is not None and boss.reference.effect == 0
+    assert boss.difference == pytest.approx(boss.subject.effect)
+    assert boss.difference_interval is not None and boss.difference_interval[0] > 0.1
+    assert urgent.reference is not None
+    assert urgent.reference.effect == pytest.approx(urgent.subject.effect)
+    assert urgent.difference == pytest.approx(0)
     alone = run(context, with_reference=False)
-    assert {effect.model for effect in alone.effects} == {"subject"}
+    assert all(each.reference is each.difference is None for each in alone.effects)
     assert set(alone.base_rate) == {"subject"}
 
 
@@ -220,16 +230,61 @@ def test_prompts_that_an_edit_cannot_touch_dilute_no_effect(context: Context) ->
     planted = subject(behaviours=[{"shown": ["yes"], "otherwise": ["no"], "effects": [kind]}])
     result = run(context, planted, items=half_polite(), factors=[SOFTER])
     effect = effect_of(result, "kindly")
+    row = row_of(result, "kindly")
     # With the untouched half counted in, half of this would be seen.
     assert effect.effect == pytest.approx(logistic(3.0) - 0.5, abs=0.06)
     assert effect.rate == pytest.approx(logistic(3.0), abs=0.06)
-    assert (effect.left_out, effect.templates) == (24, 12)
+    assert (row.left_out, row.templates) == (24, 12)
     unwanted = {"kind": "replace_text", "old": "zebra", "new": "x"}
     levels = [{"name": "a"}, {"name": "b", "edits": [unwanted]}]
-    none = effect_of(
-        run(context, planted, items=half_polite(), factors=[{"name": "f", "levels": levels}]), "b"
+    none = run(context, planted, items=half_polite(), factors=[{"name": "f", "levels": levels}])
+    assert none.effects == () and none.same == ("f: 'b' gives the same prompts as 'a'",)
+
+
+def test_a_level_that_changes_nothing_is_no_effect_and_what_others_are_compared_with(
+    context: Context,
+) -> None:
+    boss = {"kind": "set_slot", "slot": "who", "values": ["boss"]}
+    levels = [
+        {"name": "boss", "edits": [boss]},
+        {"name": "neither"},
+        {"name": "chief", "edits": [boss]},
+        {"name": "nobody"},
+    ]
+    result = run(context, factors=[{"name": "who", "levels": levels}])
+    (effect,) = result.effects
+    assert (effect.level, effect.against) == ("boss", "neither")
+    assert effect.subject.effect == pytest.approx(logistic(1.6) - 0.5, abs=0.08)
+    assert result.same == (
+        "who: 'nobody' gives the same prompts as 'neither'",
+        "who: 'chief' gives the same prompts as 'boss'",
     )
-    assert (none.effect, none.rate, none.left_out, none.templates) == (None, None, 48, 0)
+    whole = run(context, factors=[{"name": "who", "levels": levels}, URGENT], design="factorial")
+    assert {each.level for each in whole.effects} == {"boss", "urgent"}
+    assert {each.levels for each in whole.interactions} == {("who = boss", "urgency = urgent")}
+
+
+def test_a_factorial_shows_the_mean_of_every_cell(context: Context) -> None:
+    result = run(context, design="factorial", samples=32)
+    means = {each.levels: each for each in result.cells}
+    assert len(means) == 6 and result.cells[0].levels == "who = boss, urgency = urgent"
+    both = means["who = boss, urgency = urgent"]
+    assert both.prompts == 36 and both.subject == pytest.approx(logistic(2.6), abs=0.05)
+    assert both.reference == pytest.approx(logistic(1.0), abs=0.05)
+    assert run(context, samples=1).cells == ()
+    assert run(context, samples=1, design="factorial", factors=[WHO]).cells == ()
+    many = [WHO | {"name": f"w{k}"} for k in range(3)]
+    large = run(context, samples=1, design="factorial", factors=many, with_reference=False)
+    assert len(large.cells) == 24
+
+
+def test_a_level_comes_with_answers_that_the_other_level_hardly_gives(context: Context) -> None:
+    rare = {"shown": ["Wolves."], "otherwise": ["no"], "logit": -60.0,
+            "effects": [{"logit": 57.0, "phrase": "urgent"}]}  # fmt: skip
+    result = run(context, subject(behaviours=[rare]), factors=[URGENT])
+    first, second = row_of(result, "urgent").examples
+    assert first.endswith("x Wolves.") and second.endswith("x no")
+    assert int(first.split("x")[0]) < int(second.split("x")[0])
 
 
 def test_an_interaction_is_read_where_both_edits_act(context: Context) -> None:
@@ -302,6 +357,7 @@ def test_log_probabilities_are_varied_without_samples(context: Context) -> None:
             {"factors": [{"name": str(k), "levels": WHO["levels"]} for k in range(4)], "design": "factorial"},
             "81 cells, at most 64",
         ),
+        ({"factors": [{"name": "x", "levels": [{"name": "a"}, {"name": "b"}]}]}, "no level of factor 'x' edits"),
         ({"factors": [WHO, WHO]}, "two factors are called 'who'"),
         ({"factors": [WHO | {"name": "no-op"}]}, "two factors are called 'no-op'"),
         ({"items": ["Is it so?"]}, "has no slot 'who'; it has: none"),

@@ -15,6 +15,7 @@ from agent.language_model import LanguageModelInvestigator
 from agent.loop import run
 from agent.opening import open_run, resume_run
 from agent.rendering import write_report
+from agent.sceptic import contrast_of
 from agent.scripted import ScriptedInvestigator
 from agent.verify import verify
 from tests.scripted_run import case_of, hypotheses, prediction, worker_for
@@ -106,6 +107,46 @@ def test_the_log_with_a_sceptic_verifies_and_renders(tmp_path: Path) -> None:
     write_report(tmp_path)
     assert verify(tmp_path).faults == ()
     assert "counter-experiment" in (tmp_path / "report" / "report.html").read_text()
+
+
+def challenge(rival: dict[str, Any], of: str = "P1") -> Turn:
+    return call("register_predictions", challenge={"of": of, "rivals": [rival]})
+
+
+def test_a_challenge_in_a_line_is_the_full_registration_with_another_rival(tmp_path: Path) -> None:
+    short = [challenge(SAME_WORD), *sceptic(SAME_WORD)[1:]]
+    run_of, whole = drive(tmp_path / "short", short), drive(tmp_path / "full", sceptic(SAME_WORD))
+    assert not any(errors(run_of))
+    one, other = run_of.registrations["P2"], whole.registrations["P2"]
+    assert one.alpha == other.alpha and contrast_of(one.prediction) == contrast_of(other.prediction)
+    first, second = one.prediction, run_of.registrations["P1"].prediction
+    assert (first.population, first.clusters) == (second.population, second.clusters)
+    assert {r.name for r in first.rivals} == {r.name for r in other.prediction.rivals}
+    assert [f.status for f in findings(run_of)] == [f.status for f in findings(whole)]
+
+
+def test_an_investigator_opens_its_own_finding_with_a_challenge(tmp_path: Path) -> None:
+    said = investigator()
+    said.insert(1, challenge(SAME_WORD))
+    said[4:4] = [challenge(SAME_WORD, "P9"), challenge(prediction()["rivals"][0])]
+    said[6:6] = [challenge(SAME_WORD), call("confirm", registrations=["P2"])]
+    run_of = drive(tmp_path / "run", [call("rest_case")], said, registrations=6)
+    told = [each for each in errors(run_of) if each]
+    assert len(told) == 3 and "unknown registration 'P1'" in told[0]
+    assert "unknown registration 'P9'; " in told[1]
+    assert told[2] == "challenge: names no rival that P1 was not tested against already"
+    assert run_of.counters == [] and list(run_of.registrations) == ["P1", "P2"]
+    first, _ = findings(run_of)
+    assert (first.decided, first.status) == ("supported", "effect shown, cause open")
+    assert "tested again as P2: effect shown, cause open" in first.limits
+    write_report(tmp_path / "run")
+    assert verify(tmp_path / "run").faults == ()
+
+
+def test_a_registration_of_nothing_is_told(tmp_path: Path) -> None:
+    said = [call("register_predictions"), investigator()[-1]]
+    run_of = drive(tmp_path, [], said)
+    assert "give `predictions`, or a `challenge`" in errors(run_of)[0]
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,9 @@ def test_a_raised_word_comes_first_in_every_part(raised: SubjectModel, context: 
     assert result.favoured is not None and result.kl is not None
     assert result.favoured.raised[0].word == "mirror"
     assert result.favoured.standing_out == 1
+    assert result.favoured.reading.startswith("1 of ")
+    assert "mirror" not in [each.word for each in result.favoured.nearest_inside_band]
+    assert len(result.favoured.nearest_inside_band) <= 3
     assert all("mirror" in each.text for each in result.gained[:3])
     assert not any("mirror" in each.text for each in result.lost[:3])
     assert "mirror" in [each.token for each in result.kl.types if each.kind == "word"][:2]
@@ -126,6 +129,7 @@ def test_other_luck_on_the_same_weights_is_no_difference(
     assert result.summary == SAME
     assert result.gained == result.lost == ()
     assert result.answer_words.outside == 0
+    assert len(result.answer_words.nearest_inside_band) <= 3
 
 
 def test_other_luck_alone_seldom_shows_a_word(tmp_path: Path) -> None:
@@ -323,7 +327,7 @@ def test_a_drift_of_all_words_makes_none_stand_out() -> None:
     drift = torch.randn(1, 1, 300, generator=generator)
     shifts = consistent_shifts(drift + 0.1 * torch.randn(1, 12, 300, generator=generator), 0)
     found = shifts.clearest(5)
-    assert found.above > 100
+    assert found.above > 100 and len(found.nearest) == 3
     assert (found.standing_out, found.raised, found.lowered) == (0, [], [])
 
 

@@ -37,8 +37,12 @@ class FavouredWord(WordShift):
 class FavouredWords(ShiftCounts):
     """Words whose probability is shifted alike over prompts and unlike other words'."""
 
+    reading: str
+    """How many words stand out, in a line."""
     raised: tuple[FavouredWord, ...]
     lowered: tuple[FavouredWord, ...]
+    nearest_inside_band: tuple[FavouredWord, ...] = ()
+    """Those that come nearest to standing out and do not: no finding."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,15 @@ class AnswerShifts:
     def favoured(self, top: int) -> FavouredWords:
         """Return the words that stand out, the furthest first."""
         found = self.shifts.clearest(top)
+        looked_at, drifting = found.above + found.inside, found.above - found.standing_out
+        reading = f"{found.standing_out} of {looked_at} words stand out"
+        if drifting:
+            reading += f"; {drifting} drift no further than words do after any training: noise"
         return FavouredWords(
+            reading=reading,
             raised=tuple(self.word(*each) for each in found.raised),
             lowered=tuple(self.word(*each) for each in found.lowered),
+            nearest_inside_band=tuple(self.word(*each) for each in found.nearest),
             above=found.above,
             inside=found.inside,
             standing_out=found.standing_out,

@@ -15,7 +15,7 @@ from pydantic import Field
 from tools.experiment import Context, canonical_json
 from tools.judging import JudgedResult, judge_table
 from tools.measures import Measure
-from tools.prompt import Arm, SetSlot
+from tools.prompt import Arm, PromptItem, SetSlot, Template
 from tools.registry import Record, ToolError, tool
 from tools.sampling import Prompts
 from tools.scoring import ScoringArguments, cluster_means, items_from, mean, score_arm, transformed
@@ -28,7 +28,8 @@ class CandidateArguments(Record):
 
     items: Prompts
     slot: str = Field(
-        description="the slot that the candidates are put into; prompts without it are left out"
+        description="the slot that the candidates are put into, in prompts of your own written {slot}; prompts "
+        "without it are left out"
     )
     values: tuple[str, ...] = Field(min_length=4, max_length=1000)
     measure: Measure
@@ -71,11 +72,14 @@ def rank_candidates(subject: Any, args: CandidateArguments, context: Context) ->
     and a measure of "yes" against "no". A z far above `expected_largest_z`, in most templates, is a
     lead; register it against the runner-up on unseen templates before you believe it.
     """
-    items = [
-        item for item in items_from(args.items) if args.slot in item.slots and uses(item, args.slot)
-    ]
+    given = [with_slot(item, args.slot, args.values[0]) for item in items_from(args.items)]
+    items = [item for item in given if args.slot in item.slots and uses(item, args.slot)]
     if len({item.template_id for item in items}) < 2:
-        raise ToolError(f"rank_candidates: at least two templates must have the slot {args.slot!r}")
+        mark = "{" + args.slot + "}"
+        raise ToolError(
+            f"rank_candidates: at least two prompts must show the slot {args.slot!r}, each another template: draw "
+            f"templates of the case that have it, or write {mark} into texts of your own, as in 'Is it {mark}?'"
+        )
     models = ["subject", *(["reference"] if subject.reference is not None else [])]
     scoring = ScoringArguments.model_construct(
         measure=args.measure,
@@ -103,6 +107,26 @@ def rank_candidates(subject: Any, args: CandidateArguments, context: Context) ->
         raw=raw,
         agreement=agreement,
     )
+
+
+def with_slot(item: PromptItem, slot: str, value: str) -> PromptItem:
+    """Return an item; one of the investigator's own that shows the mark has the slot, filled with a value."""
+    if item.template.source != "investigator" or "{" + slot + "}" not in item.prompt.text():
+        return item
+    system = [turn for turn in item.prompt.messages[:1] if turn.role == "system"]
+    turns = item.prompt.messages[len(system) :]
+    if item.prompt.continue_as != "assistant" or not turns or turns[-1].role != "user":
+        raise ToolError(
+            f"rank_candidates: a prompt of your own with {{{slot}}} has to end with a user turn that is answered"
+        )
+    template = Template(
+        text=turns[-1].content,
+        system=system[0].content if system else None,
+        history=turns[:-1],
+        prefill=item.prompt.prefill,
+        source="investigator",
+    )
+    return item.model_copy(update={"template": template, "slots": {slot: value}})
 
 
 def uses(item: Any, slot: str) -> bool:

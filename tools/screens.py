@@ -96,8 +96,9 @@ def screen_differences(subject: Any, args: ScreenArguments, context: Context) ->
     subject finds far likelier, `kl` says at which tokens they part (few tokens: a narrow change),
     `answer_words` what it says more or less, `prompt_words` which words of a prompt set it off, and
     `favoured` which words its probabilities raise or lower, said or not: a word that it may not say
-    shows there as lowered or as raised at other places. What chance explains is not shown, only
-    counted, and so are words shifted no further than other words: any fine-tuning shifts hundreds.
+    shows there as lowered or as raised at other places. What chance explains is counted, and so are
+    words shifted no further than other words: any fine-tuning shifts hundreds. The nearest three of
+    those stand under `nearest_inside_band`: they are noise until a larger sample says otherwise.
     These are leads, not evidence: register a prediction.
     """
     items = items_from(args.items)
@@ -262,4 +263,4 @@ def summarise(
         return f"different: {outside}"
     kl = mean([value for each in tokens.scored for value in each.tokens.kl])
     size = "" if kl is None else f"mean KL {kl:.3g} nats per token; "
-    return f"different: {size}{outside}, {favoured.above} words by probability ({favoured.standing_out} stand out)"
+    return f"different: {size}{outside}, {favoured.standing_out} words by probability"

@@ -1,7 +1,7 @@
 """Words that tell two sets of texts apart, each beside how far chance alone sets words apart.
 
 The null band is the largest |z| of any word over many null splits, so that one screen in twenty shows
-a word where nothing differs. Only the words outside it are listed; the others are counted.
+a word where nothing differs. The words outside it are listed; of the others the nearest few, by that name.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ PRIOR_WORDS = 50.0
 FEWEST_TEXTS = 3
 FEWEST_CLUSTERS = 6
 SHOWN_WORD = 40
+SHOWN_NEAREST = 3
 
 Answers = Sequence[Sequence[frozenset[str]]]
 """For each prompt, the distinct words of each of its answers."""
@@ -40,12 +41,15 @@ class WordScreen(Record):
     """Words outside the null band, the furthest first."""
 
     sides: tuple[str, str]
+    outside: int = 0
+    """How many words chance does not explain."""
     words: tuple[WordContrast, ...] = ()
     band: float | None = None
     """95th percentile of the largest null |z|; None when there was too little to compare."""
-    outside: int = 0
     inside: int = 0
     """Words looked at that chance explains."""
+    nearest_inside_band: tuple[WordContrast, ...] = ()
+    """The nearest of those: no finding, only what a larger screen might look at."""
 
 
 def distinct(text: str) -> frozenset[str]:
@@ -167,21 +171,24 @@ def screen(
     """List the words outside the band of the null's largest scores."""
     band = sorted(largest)[int((1 - ALPHA) * (len(largest) + 1)) - 1]
     found = scores(*counts, vocabulary)
-    outside = sorted(
-        (word for word, z in found.items() if abs(z) > band), key=lambda word: -abs(found[word])
-    )
+    ranked = sorted(found, key=lambda word: -abs(found[word]))
+    outside = sum(abs(z) > band for z in found.values())
+
+    def told(word: str) -> WordContrast:
+        return WordContrast(
+            word=word[:SHOWN_WORD],
+            z=round(found[word], 2),
+            first=round(counts[0].get(word, 0) / totals[0], 3),
+            second=round(counts[1].get(word, 0) / totals[1], 3),
+        )
+
     return WordScreen(
         sides=sides,
-        words=tuple(
-            WordContrast(
-                word=word[:SHOWN_WORD],
-                z=round(found[word], 2),
-                first=round(counts[0].get(word, 0) / totals[0], 3),
-                second=round(counts[1].get(word, 0) / totals[1], 3),
-            )
-            for word in outside[:top]
-        ),
+        words=tuple(told(word) for word in ranked[: min(outside, top)]),
         band=round(band, 2),
-        outside=len(outside),
-        inside=len(found) - len(outside),
+        outside=outside,
+        inside=len(found) - outside,
+        nearest_inside_band=tuple(
+            told(word) for word in ranked[outside : outside + SHOWN_NEAREST] if found[word]
+        ),
     )

@@ -24,6 +24,7 @@ from tools.registry import Record
 
 DRAWS = 499
 ALPHA = 0.05
+SHOWN_NEAREST = 3
 SMALLEST_SHIFT = 0.02
 """In nats: a mean shift below this is never shown, however consistent it is."""
 
@@ -67,6 +68,8 @@ class Clearest:
     inside: int
     standing_out: int
     """Above the band and further out among the words than chance puts any."""
+    nearest: list[tuple[int, int]]
+    """Of the others, those that come nearest to standing out."""
 
 
 @dataclass(frozen=True)
@@ -111,15 +114,18 @@ class Shifts:
         shown = self.above & (self.outlier * self.shift > 0)
         best = self.outlier.abs().masked_fill(~shown, -1.0).max(0)
         far = dict(enumerate(best.values.tolist()))
-        ranked = sorted((n for n in far if far[n] > self.outlier_by_chance), key=lambda n: -far[n])
+        order = sorted((n for n in far if far[n] > 0), key=lambda n: -far[n])
+        ranked = [n for n in order if far[n] > self.outlier_by_chance]
         above = int(self.above.any(0).sum())
         places = [(n, int(best.indices[n])) for n in ranked]
+        others = order[len(ranked) : len(ranked) + SHOWN_NEAREST]
         return Clearest(
             raised=[(n, cell) for n, cell in places if self.outlier[cell, n] > 0][:top],
             lowered=[(n, cell) for n, cell in places if self.outlier[cell, n] <= 0][:top],
             above=above,
             inside=self.shift.shape[1] - above,
             standing_out=len(ranked),
+            nearest=[(n, int(best.indices[n])) for n in others],
         )
 
     def word(self, cell: int, number: int, text: str, in_prompts: bool) -> WordShift:

@@ -8,10 +8,10 @@ from typing import Any
 
 from agent.briefing import briefing
 from agent.investigation import Exchange, Investigation, Transcript
-from agent.language_model import conversation
+from agent.language_model import conversation, system_prompt
 from agent.opening import read_run
 from agent.report import Report, build_report
-from agent.templates import shown, written
+from agent.templates import shown
 
 
 def told_run(path: Path) -> tuple[Investigation, Report]:
@@ -24,7 +24,7 @@ def messages_of(investigation: Investigation) -> list[dict[str, Any]]:
     """Return the run as a conversation: role, content, and the calls and answers as both viewers name them."""
     told = Transcript(briefing=briefing(investigation), exchanges=())
     messages: list[dict[str, Any]] = [
-        {"role": "system", "content": written("investigator.j2", **told.briefing)},
+        {"role": "system", "content": system_prompt(told)},
         {"role": "user", "content": conversation(told, fresh=True)[0].text},
     ]
     for number, exchange in enumerate(investigation.exchanges, 1):

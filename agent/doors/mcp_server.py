@@ -207,7 +207,8 @@ class Door:
         transcript = self.desk.shown
         if transcript is None:
             return self.told_end()
-        system = written("investigator.j2", **transcript.briefing)
+        # Here the schema of each tool holds all that it takes.
+        system = written("investigator.j2", **transcript.briefing, records="")
         return told(f"{system}\n\n{conversation(transcript, fresh=True)[0].text}")
 
     def told_result(self) -> types.CallToolResult:
