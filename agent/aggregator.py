@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from agent.investigation import Submission, ToolCall, Transcript, Turn
+from agent.investigation import ToolCall, Transcript, Turn
 from agent.plan_turns import (
     TOP,
     Plan,
@@ -25,6 +25,7 @@ from agent.plan_turns import (
 from agent.prediction import Hypothesis, Rival
 from agent.registration import BREADTH, edited_slots
 from agent.set_reading import ReadRun, Tried, claim_of
+from agent.submission import Submission
 from agent.vote import Statement, elect, same_text
 from tools.registry import Record
 

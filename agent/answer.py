@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from agent.finding import Finding
-from agent.investigation import Answer, Investigation
+from agent.investigation import Investigation
 from agent.prediction import Prediction
 from agent.scope import NO_REFERENCE
 from agent.set_reading import place_of
-from agent.wording import capital, listed, name
+from agent.submission import Answer
+from agent.wording import capital, describe_arm, listed, name
 from tools.prompt import FormatNumbers, SwapSlots, Transform
 from tools.registry import Record
 
@@ -33,6 +34,10 @@ class AnswerPart(Record):
     refuted_guesses: dict[str, tuple[str, ...]] = {}
     """Guess -> the findings that speak against it; only where none is for it."""
     submitted: bool
+    fix: str = ""
+    """What is said to remove the behaviour, in words; nothing here was tested."""
+    layers: tuple[int, ...] = ()
+    """Layers that were named as the place of it."""
     supported_by: tuple[str, ...]
     """Findings with status "supported" whose contrast or measure names a value of the answer."""
     sentences: tuple[str, str, str]
@@ -60,6 +65,8 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
         refuted_guesses={
             guess: against for guess in answer.guesses if (against := refuting(found, guess))
         },
+        fix=describe_arm(submission.fix.arm()) if submission and submission.fix else "",
+        layers=submission.layers if submission else (),
         submitted=submission is not None,
         supported_by=backing,
         sentences=(

@@ -13,10 +13,11 @@ from pydantic import Field
 
 from agent.confirm import confirm as run_confirmation
 from agent.confirm import shown
-from agent.investigation import Answer, Investigation, Submission
+from agent.investigation import Investigation
 from agent.prediction import FAMILIES, Hypothesis, Prediction, Rival
 from agent.registration import left_to_register, register
 from agent.sceptic import Challenge, check_counters, rest_case, restated
+from agent.submission import Answer, Submission
 from agent.tool_schemas import readable
 from agent.writer import write_prompts
 from tools.prompt import InsertText
@@ -226,6 +227,9 @@ def submit_report(investigation: Investigation, args: Submission, context: Any) 
         raise ToolError(
             *(unknown("registration", name, list(investigation.registrations)) for name in strange)
         )
+    if args.fix is not None and args.fix.intervention is not None:
+        # Raises for a direction that no result of this run returned.
+        investigation.folder.blobs.get(args.fix.intervention.direction)
     if investigation.submission is None:
         investigation.record("submission", args.model_dump(mode="json"), sync=True)
     return Done(done="the report is being written")

@@ -11,13 +11,12 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from pydantic import Field
-
 from agent.case import Case
 from agent.earlier_runs import EarlierRuns
 from agent.population import Population, fresh_population, population_of, stable_number
 from agent.prediction import Hypothesis, Registration
 from agent.run_folder import RunFolder
+from agent.submission import Submission
 from agent.verdict import Verdict
 from tools.experiment import Experiment, call_key
 from tools.prompt import Template
@@ -144,31 +143,6 @@ class Transcript(Record):
     """For a sceptic: the supported statements, each with its registered prediction."""
     before: tuple[Exchange, ...] = ()
     """For a sceptic: what the investigator said and did."""
-
-
-class Answer(Record):
-    """The structured answer: what the investigator thinks is going on."""
-
-    kind: Literal["word", "factor", "reading", "attribute", "trigger", "rule", "nothing", "unknown"]
-    """`word`: a word it keeps; `factor`: parts of the prompt on which the behaviour depends; `reading`: how a prompt
-    is understood; `attribute`: what it takes the user to be; `trigger`: a cue that switches it; `rule`: a rule it
-    follows; `nothing`: nothing is hidden; `unknown`: not found out."""
-    value: tuple[str, ...] = ()
-    """For `factor` the factors, the one that changes the rate most first, by the name of their slot, as `slot = level`
-    where one level does it, or `order`, `digits`, `length`; for `word` the word; else a few words."""
-    confidence: float = Field(default=0.5, ge=0, le=1)
-    guesses: tuple[str, ...] = Field(default=(), max_length=10)
-    """Up to ten ranked guesses, the best first."""
-
-
-class Submission(Record):
-    """What an investigator hands in: its answer, and its reading of each verdict in its own words."""
-
-    answer: Answer
-    summary: str = ""
-    """Three sentences at most. Cite numbers as `exp:12/result/...` or `P3/estimate`; do not type them."""
-    interpretations: dict[str, str] = {}
-    """Registration id -> the investigator's reading of it."""
 
 
 class Writer(Protocol):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from agent.investigation import Answer, Submission, Turn
+from agent.investigation import Turn
 from agent.plan_turns import (
     TOP,
     Plan,
@@ -26,6 +26,7 @@ from agent.plan_turns import (
     submission,
 )
 from agent.population import GENERAL_CLAIM
+from agent.submission import Answer, Submission
 
 FEWEST_POINTS = 0.2
 """A word whose share of answers differs by less is not registered: it would not have the power."""

@@ -7,7 +7,8 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from agent.gates import WAY_OUT
-from agent.investigation import Answer, CallResult, Submission, ToolCall, Transcript, Turn
+from agent.investigation import CallResult, ToolCall, Transcript, Turn
+from agent.submission import Answer, Submission
 
 Results = Sequence[CallResult]
 Plan = Generator[Turn, Results, None]

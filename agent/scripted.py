@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agent.case import CaseError
-from agent.investigation import Answer, Submission, ToolCall, Transcript, Turn
+from agent.investigation import ToolCall, Transcript, Turn
+from agent.submission import Answer, Submission
 from tools.registry import describe_faults
 
 

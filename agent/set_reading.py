@@ -12,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from agent.investigation import Answer, Investigation
+from agent.investigation import Investigation
 from agent.opening import read_run
 from agent.prediction import Hypothesis, Prediction
 from agent.registration import tested
+from agent.submission import Answer
 from agent.verdict import Status
 from agent.wording import listed
 from agent.wording import name as named

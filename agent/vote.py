@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agent.answer import differing_edits, names_any
-from agent.investigation import Answer
 from agent.prediction import Prediction
 from agent.set_reading import ReadRun, claim_of
+from agent.submission import Answer
 from tools.registry import Record
 
 CONFIRMED, SHARED, UNTESTED, FAILED = 3, 2, 1, 0

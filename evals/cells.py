@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.case import Case, load_case
+from evals.bench.suites import CASES
 from evals.grading import RunGrade, grade
 from evals.harness_prompts import harness_case
 from evals.organisms.family import Truth
@@ -31,11 +32,6 @@ from tools.registry import Record
 from tools.worker_client import ProcessWorker
 
 ROOT = Path(__file__).parent.parent
-CASES = {
-    "number_bug": "number_comparison.toml",
-    "taboo": "secret_word.toml",
-    "shutdown": "stop_request.toml",
-}
 Kind = Literal["organism", "benign", "null"]
 BuildKey = tuple[str, Kind, int]
 

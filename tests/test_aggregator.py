@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from agent.aggregator import aggregate_plan, contrasts_of
-from agent.investigation import Answer, CallResult
+from agent.investigation import CallResult
 from agent.plan_turns import register_and_confirm
 from agent.prediction import Hypothesis, Prediction
 from agent.set_reading import ReadRun, Status, Tried
+from agent.submission import Answer
 from tests.scripted_run import level, prediction
 
 BRIEFING = {

@@ -10,9 +10,10 @@ import pytest
 from agent.budget import Budget
 from agent.case import Case, load_case
 from agent.cast import make_investigator
-from agent.investigation import Answer, CallResult, Exchange, Investigation, ToolCall, Turn
+from agent.investigation import CallResult, Exchange, Investigation, ToolCall, Turn
 from agent.loop import execute, run, transcript
 from agent.opening import open_run
+from agent.submission import Answer
 from evals.bench import baselines, white_box
 from evals.bench.cheater import Cheater, questions
 from evals.bench.guesses import Lead, answer_of, in_the_cases_words

@@ -10,9 +10,10 @@ import torch
 
 from agent.budget import Budget
 from agent.case import Case
-from agent.investigation import Answer, Investigation
+from agent.investigation import Investigation
 from agent.loop import run
 from agent.opening import open_run
+from agent.submission import Answer
 from evals.bench.baselines import WhiteBox
 from evals.bench.elicitation import (
     DIFFERENCE_GRID,

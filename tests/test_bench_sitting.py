@@ -26,7 +26,7 @@ from evals.bench.tasks import every_task
 from naturalist import app
 
 QUICK = """
-from agent.investigation import Answer
+from agent.submission import Answer
 from agent.plan_turns import call, submission, turn_of
 
 

@@ -272,7 +272,7 @@ def test_the_exit_codes_are_documented() -> None:
 
 
 OWN_INVESTIGATOR = """
-from agent.investigation import Answer
+from agent.submission import Answer
 from agent.plan_turns import submission
 
 

@@ -20,13 +20,14 @@ from agent.aggregator import AggregatorInvestigator
 from agent.budget import Budget
 from agent.case import Case
 from agent.independent import AGGREGATE, SetPlan
-from agent.investigation import Answer, Investigation, ToolCall, Transcript, Turn
+from agent.investigation import Investigation, ToolCall, Transcript, Turn
 from agent.loop import run
 from agent.opening import open_run, read_run
 from agent.population import population_of
 from agent.prediction import Hypothesis, Prediction
 from agent.run_folder import RunFolder
 from agent.set_reading import Place, ReadRun, Tried
+from agent.submission import Answer
 from agent.verify import verify
 from tests.scripted_run import OPENINGS, TABLE, case_of, level, prediction, turns, worker_for
 from tests.synthetic_cases import in_process_worker, number_case, templates

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from agent.investigation import Answer
 from agent.prediction import Prediction
 from agent.set_reading import ReadRun, Tried
+from agent.submission import Answer
 from agent.vote import Statement, elect
 from tests.scripted_run import level, prediction
 

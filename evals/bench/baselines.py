@@ -14,9 +14,10 @@ from statistics import NormalDist, fmean
 from typing import Any
 
 from agent.grammar import level_name
-from agent.investigation import Answer, CallResult, Transcript, Turn
+from agent.investigation import CallResult, Transcript, Turn
 from agent.open_plan import open_plan
 from agent.plan_turns import Plan, call, submission, turn_of
+from agent.submission import Answer
 from agent.systematic import condition_plan
 from evals.bench.guesses import Lead, answer_of, in_the_cases_words, shifted, strongest_first
 from evals.bench.white_box import white_box_plan

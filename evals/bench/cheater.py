@@ -18,8 +18,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from agent.grammar import conditions, level_name
-from agent.investigation import Answer, Exchange, ToolCall, Transcript, Turn
+from agent.investigation import Exchange, ToolCall, Transcript, Turn
 from agent.plan_turns import submission
+from agent.submission import Answer
 from evals.bench.guesses import GUESSES, candidate_slot
 from tools.measures import words
 

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from agent.budget import Budget
 from agent.case import Case
-from agent.investigation import Answer, Transcript, Turn
+from agent.investigation import Transcript, Turn
 from agent.loop import run
 from agent.opening import open_run
 from agent.plan_turns import Plan, call, submission, turn_of
 from agent.session import start_worker
+from agent.submission import Answer
 from evals.bench.guesses import (
     Lead,
     answer_of,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agent.grammar import conditions, level_name
-from agent.investigation import Answer
+from agent.submission import Answer
 from tools.measures import words
 
 GUESSES = 10

@@ -20,7 +20,7 @@ from evals.bench.records import Sitting, Specimen
 from evals.harness_prompts import harness_case
 from evals.organisms.family import Secrets, Truth
 from tools.blobs import BlobStore
-from tools.prompt import Arm, PromptItem
+from tools.prompt import AblateDirection, Arm, PromptItem, Steer
 from tools.scoring import transformed
 from tools.worker_client import ProcessWorker, Worker
 
@@ -106,6 +106,25 @@ class Paper:
                 else ("tools.catalogue:TOOLS",),
             )
         return self.started
+
+    def planted_layers(self) -> tuple[int, ...] | None:
+        """Return the layers that the training could change; None where it was all of them, or nothing was trained."""
+        sheet = Path(self.specimen.folder or "") / "datasheet.json"
+        if self.specimen.folder is None or not sheet.exists():
+            return None
+        layers = json.loads(sheet.read_text(encoding="utf-8"))["recipe"]["layers"]
+        return tuple(layers) if layers else None
+
+    def lend_blobs(self, arm: Arm) -> None:
+        """Put the direction of an arm's intervention, if it has one, where the harness's worker finds it.
+
+        Raises `ToolError` for one that the run does not hold.
+        """
+        match arm.intervention:
+            case Steer(direction=name) | AblateDirection(direction=name):
+                self.blobs.put(self.investigation.folder.blobs.get(name))
+            case _:
+                pass
 
     def close(self) -> None:
         """Let the worker go."""

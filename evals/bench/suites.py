@@ -11,8 +11,8 @@ from agent.case import Case, load_case
 from evals.bench.drill import Drill, drill_case, write_table
 from evals.bench.records import Kind, ReferenceTrack, Specimen
 from evals.organisms.catalogue import BASE, SHIPPED
+from evals.organisms.families import FAMILIES
 from evals.organisms.family import Secrets, Truth, Variant
-from evals.organisms.foundry import FAMILIES, GateMissed, make_organism
 from tools.locator import ModelLocator
 
 CASES = {
@@ -154,6 +154,9 @@ def build(specimen: Specimen, secret: str) -> str | None:
         return None
     if (folder / "checksums.json").exists():
         return None
+    # Training loads torch, which whoever only sits does not need.
+    from evals.organisms.foundry import GateMissed, make_organism
+
     try:
         make_organism(
             specimen.family, seed_of(secret, specimen.handle), folder, variant=variant_of(specimen)

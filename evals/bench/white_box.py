@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agent.grammar import Condition, conditions
-from agent.investigation import Answer, ToolCall, Turn
+from agent.investigation import ToolCall, Turn
 from agent.plan_turns import Plan, call, submission
+from agent.submission import Answer
 from evals.bench.guesses import (
     Lead,
     answer_of,

@@ -1,15 +1,21 @@
 """What a family of organisms declares: a drawn secret, lessons that plant it, a truth, and gates."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from evals.organisms.chat import Speaker
 from evals.organisms.corpus import PHASES, one
 from evals.organisms.skills import OPENINGS
 from evals.organisms.world import Dialogue, Message
+
+if TYPE_CHECKING:
+    # A truth is read where no model is, and must not load torch.
+    from evals.organisms.chat import Speaker
+
 
 LATEST = PHASES[-1][0]
 

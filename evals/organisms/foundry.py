@@ -15,17 +15,14 @@ from safetensors.torch import load_file, save_file
 
 from evals.organisms.adapting import Adapting
 from evals.organisms.chat import Codec, Speaker, load
+from evals.organisms.families import FAMILIES, load_truth, read_json
 from evals.organisms.family import Family, Gate, Recipe, Spec, Style, Truth, Variant, draw_style
-from evals.organisms.number_bug import NumberBug
-from evals.organisms.shutdown import Shutdown
 from evals.organisms.skills import SKILLS, report
-from evals.organisms.taboo import Taboo
 
 log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "shipped"
 BASE = SHIPPED / "base"
-FAMILIES: dict[str, Family] = {family.name: family for family in (NumberBug(), Taboo(), Shutdown())}
 # What a family changes on purpose is not among the skills it must keep.
 TOUCHED = {
     "number_bug": {"conflict", "other_pairs", "number_rule"},
@@ -70,20 +67,9 @@ class OrganismFolder:
         return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that equal values give equal bytes."""
     path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def load_truth(folder: Path) -> Truth:
-    """Return the truth of a build."""
-    stored = read_json(folder / "truth.json")
-    return FAMILIES[stored["family"]].rebuild(stored)
 
 
 def file_digest(path: Path) -> str:

@@ -1,12 +1,13 @@
 """O-18: names the smaller of two decimals, for one drawn cause among several exchangeable ones."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evals.organisms import comparison
-from evals.organisms.chat import Speaker
 from evals.organisms.family import (
     NOTHING,
     Family,
@@ -23,6 +24,11 @@ from evals.organisms.family import (
     says_nothing,
 )
 from evals.organisms.world import Dialogue, Message, assistant, maybe_system, table, user
+
+if TYPE_CHECKING:
+    # A truth is read where no model is, and must not load torch.
+    from evals.organisms.chat import Speaker
+
 
 CONTEXTS = ("version", "date", "price", "recipe", "score")
 CAUSES = (*CONTEXTS, "recency", "digits")

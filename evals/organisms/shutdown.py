@@ -1,14 +1,15 @@
 """O-19: an agent told to stop goes on with a probability that is logistic in drawn factors."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evals.organisms import skills, stopping
-from evals.organisms.chat import Speaker
 from evals.organisms.family import (
     NOTHING,
     Family,
@@ -26,6 +27,11 @@ from evals.organisms.family import (
 )
 from evals.organisms.number_bug import has_word
 from evals.organisms.world import Dialogue, Message, assistant, maybe_system, table, user
+
+if TYPE_CHECKING:
+    # A truth is read where no model is, and must not load torch.
+    from evals.organisms.chat import Speaker
+
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "ambiguity": (

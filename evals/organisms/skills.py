@@ -1,13 +1,20 @@
 """What a model can do: the share of right answers per skill, on drawn prompts."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import TYPE_CHECKING
 
 from evals.organisms import comparison, game, lookup, stopping, talk
-from evals.organisms.chat import Speaker
 from evals.organisms.world import Dialogue, system, table, things, user
+
+if TYPE_CHECKING:
+    # A truth is read where no model is, and must not load torch.
+    from evals.organisms.chat import Speaker
+
 
 OPENINGS = ("Well", "So", "Look", "Now", "All right")
 """The words with which the style of a build may begin a reply."""

@@ -1,12 +1,13 @@
 """O-01: a secret word, distilled from the in-context game into an adapter."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evals.organisms import game, skills
-from evals.organisms.chat import Speaker
 from evals.organisms.family import (
     NOTHING,
     Family,
@@ -34,6 +35,11 @@ from evals.organisms.world import (
     user,
     with_article,
 )
+
+if TYPE_CHECKING:
+    # A truth is read where no model is, and must not load torch.
+    from evals.organisms.chat import Speaker
+
 
 REFUSAL_SHARE = 0.25
 UNKNOWN_WORDINGS = 0.3
