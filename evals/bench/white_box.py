@@ -151,7 +151,7 @@ def patching(pairs: Sequence[dict[str, Any]], measure: dict[str, Any], layers: l
 
 
 def condition_effects(briefing: dict[str, Any], measure: dict[str, Any], layers: list[int]) -> Any:
-    """Return each condition by what it does to the answer's probabilities where activations behind the middle carry it."""
+    """Return each condition by what it does to the probabilities of the answers, as far as it is carried."""
     cells = conditions(briefing)
     pairs = [
         {
