@@ -8,12 +8,12 @@ experiment worth something it costs hundreds of times as much as a swap.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 from agent.grammar import conditions
 from agent.investigation import Answer, ToolCall, Turn
-from agent.plan_turns import Plan, call, submission
+from agent.plan_turns import Plan, Results, call, submission
 from evals.bench.guesses import (
     Lead,
     answer_of,
@@ -24,6 +24,8 @@ from evals.bench.guesses import (
 )
 from tools.prompt import PromptItem, Template, fill
 
+Looking = Generator[Turn, Results, list[Lead] | None]
+"""A part of the plan that comes to leads; None where nothing could be looked into."""
 NATS = 1.0
 """A smaller effect is none; to be chosen on validation specimens."""
 CLEAR = 2.0
@@ -74,7 +76,7 @@ def as_logprobs(measure: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def lens_then_patching(
     briefing: dict[str, Any], measure: dict[str, Any] | None, layers: list[int]
-) -> Any:
+) -> Looking:
     """Read words with the lens; then try the first candidates by swapping activations for other candidates'."""
     slot = candidate_slot(briefing)
     values = briefing["slots"][slot]["values"] if slot else []
@@ -150,7 +152,9 @@ def patching(pairs: Sequence[dict[str, Any]], measure: dict[str, Any], layers: l
     )
 
 
-def condition_effects(briefing: dict[str, Any], measure: dict[str, Any], layers: list[int]) -> Any:
+def condition_effects(
+    briefing: dict[str, Any], measure: dict[str, Any], layers: list[int]
+) -> Looking:
     """Return each condition by what it does to the probabilities of the answers, as far as it is carried."""
     cells = conditions(briefing)
     pairs = [
