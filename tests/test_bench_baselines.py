@@ -104,7 +104,7 @@ def test_prompts_that_crowd_on_one_level_stand_out() -> None:
     )
     mixed = [*crowd[:2], "It is sad. One?", "It is sad. Two?", "Three?", "Four?"]
     assert all(lead.strength < 1 for lead in baselines.crowded_levels(briefing, mixed))
-    assert baselines.levels_in(briefing, "context", "Four?") == "none"
+    assert baselines.level_in(briefing, "context", "Four?") == "none"
 
 
 def test_answers_alone_find_a_cause_and_a_constant(tmp_path: Path) -> None:
@@ -121,7 +121,6 @@ def test_answers_alone_find_a_cause_and_a_constant(tmp_path: Path) -> None:
     ]
     assert {"answer_match"} == {each["kind"] for each in measures if each}
     assert sat(number_run(tmp_path / "null", "nothing"), baselines.BlackBox()).kind == "nothing"
-    assert sat(open_case(tmp_path / "none", None), baselines.BlackBox()).value == ()
 
 
 def test_answers_alone_confirm_a_word_that_is_said(tmp_path: Path) -> None:
@@ -190,14 +189,23 @@ def test_the_inside_alone_shows_a_part_of_the_prompt_that_matters(
     assert (unused.kind, unused.value) == ("nothing", ())
 
 
-def test_where_answers_begin_alike_a_direction_is_added(tmp_path: Path, circuit: Any) -> None:
+def test_answers_may_begin_alike(tmp_path: Path, circuit: Any) -> None:
     alike = {"kind": "answer_match", "values": ["it yes"], "against": ["it no"]}
     investigation = looked_into(tmp_path / "run", circuit, circuit_case("creature", alike))
     assert investigation.step_zero is None
     investigation.record("step_zero", {"happens": None, "labelled": []})
     answer = sat(investigation, baselines.WhiteBox())
     assert (answer.kind, answer.value) == ("factor", ("creature",))
-    assert called(investigation) == {"patch_activations", "steer", "submit_report"}
+    assert called(investigation) == {"patch_activations", "submit_report"}
+
+
+def test_layers_behind_the_middle_are_swapped() -> None:
+    assert [white_box.middle_layers(count) for count in (2, 4, 5, 42)] == [
+        [0],
+        [2],
+        [2, 3],
+        [21, 31, 40],
+    ]
 
 
 @pytest.mark.parametrize("secret", ["otter", None])

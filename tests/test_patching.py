@@ -14,7 +14,7 @@ from tools.blobs import BlobStore
 from tools.experiment import Context
 from tools.intervention import PatchingResult, patch_activations
 from tools.locator import ModelLocator
-from tools.patching import sweep_p
+from tools.patching import shared_beginning, sweep_p
 from tools.prompt import PromptItem, Template, fill, user_prompt
 from tools.registry import ToolError
 from tools.subject import SubjectModel
@@ -86,6 +86,25 @@ def test_patching_finds_the_planted_way(patched: PatchingResult) -> None:
         assert cell.noising == pytest.approx(1, abs=0.1)
         assert abs(cell.control) < 0.1
     assert patched.total.mean > 5 and patched.pairs == 12 and not patched.notes
+
+
+def test_answers_that_begin_alike_are_compared_where_they_part(
+    subject: SubjectModel, context: Context
+) -> None:
+    items = trailing(YES[:2])
+    args = {
+        "items": [item.model_dump(mode="json") for item in items],
+        "corrupted_edits": [{"kind": "set_slot", "slot": "creature", "values": NO[:4]}],
+        "measure": {**MEASURE, "positive": ["it yes"], "negative": ["it no"]},
+    }
+    found = patch_activations(subject, args, context)
+    forced = [item.prompt.model_copy(update={"prefill": "it"}) for item in items]
+    wanted = subject.next_token_logprobs(forced)
+    yes, no = (subject.tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
+    assert found.clean == pytest.approx(float((wanted[:, yes] - wanted[:, no]).mean()), abs=1e-3)
+    assert found.total.mean > 5 and (found.cells[0].layer, found.cells[0].position) == (2, -1)
+    assert shared_beginning([[5, 6, 7], [5, 6], [5, 6, 8]]) == [5]
+    assert shared_beginning([[5], [6]]) == []
 
 
 def test_patching_shows_nothing_elsewhere(patched: PatchingResult, context: Context) -> None:

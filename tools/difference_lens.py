@@ -102,6 +102,8 @@ def difference_lens(subject: Any, args: DifferenceArguments, context: Context) -
     if not subject.vocab_size:
         raise ToolError("difference_lens: this subject cannot be looked into; use sample_responses")
     reference = subject.arm("reference")
+    if unlike(subject, reference):
+        raise ToolError("difference_lens: the reference has another tokenizer or another width")
     layers = tuple(sorted(set(args.layers))) or (subject.n_layers // 2,)
     words = (
         candidate_words(subject.tokenizer, args.candidates)
@@ -144,6 +146,12 @@ def difference_lens(subject: Any, args: DifferenceArguments, context: Context) -
         relative_norm=tuple(float(f"{value:.4g}") for value in size.tolist()),
         raw=context.blobs.put(raw_table(words, layers, table, order).encode()),
     )
+
+
+def unlike(subject: Any, reference: Any) -> bool:
+    """Say whether activations of the two cannot be subtracted."""
+    vocabularies = (model.tokenizer.get_vocab() for model in (subject, reference))
+    return subject.d_model != reference.d_model or next(vocabularies) != next(vocabularies)
 
 
 def long_enough(subject: Any, args: DifferenceArguments) -> list[Prompt]:

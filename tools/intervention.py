@@ -55,7 +55,8 @@ class PatchingArguments(PairArguments):
     """Which pairs of prompts, what is measured, and where."""
 
     measure: LogprobDifference = Field(
-        description="answers are filled from the clean prompt's slots; their first tokens are compared"
+        description="answers are filled from the clean prompt's slots and compared at the first token where "
+        "they part; what all begin with is put behind the prompt, and positions count from its end"
     )
     layers: tuple[int, ...] = Field(default=(), description="default: all")
     sites: tuple[Literal["resid_pre", "resid_post", "attn_out", "mlp_out"], ...] = Field(

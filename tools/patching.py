@@ -74,7 +74,7 @@ class Pair:
     clean: list[int]
     corrupted: list[int]
     answers: list[int]
-    """First token of each answer, the positive ones first."""
+    """The token at which each answer parts from the others, the positive ones first."""
     shared: int
     """So many positions from the end mean the same place in both."""
     first_difference: int
@@ -82,18 +82,22 @@ class Pair:
 
 
 def pairs_of(model: SubjectModel, args: Any) -> list[Pair]:
-    """Encode the pairs; raise `ToolError` for answers that begin alike and for versions that do not differ."""
+    """Encode the pairs; raise `ToolError` for answers that cannot be told apart and for versions that do not differ.
+
+    A beginning that all answers share (the digits before those that differ) stands behind both prompts.
+    """
     clean, corrupted = versions(args)
     tokens = answer_tokens(model, clean, args.measure)
     found: list[Pair] = []
     for item, other, answers in zip(clean, corrupted, tokens, strict=True):
-        first = [ids[0] for ids in answers]
+        begun = shared_beginning(answers)
+        first = [ids[len(begun)] for ids in answers]
         positive = len(args.measure.positive)
         if set(first[:positive]) & set(first[positive:]):
             raise ToolError(
                 f"a positive and a negative answer of {item.id} begin with the same token; name answers that do not"
             )
-        ours, theirs = model.encode(item.prompt), model.encode(other.prompt)
+        ours, theirs = (model.encode(each.prompt) + begun for each in (item, other))
         if ours == theirs:
             raise ToolError(f"the clean and the corrupted version of {item.id} are the same prompt")
         equal = len(ours) == len(theirs)
@@ -109,6 +113,13 @@ def pairs_of(model: SubjectModel, args: Any) -> list[Pair]:
             )
         )
     return found
+
+
+def shared_beginning(answers: Sequence[Sequence[int]]) -> list[int]:
+    """Return the tokens with which all answers begin; each has at least one more."""
+    most = min(map(len, answers)) - 1
+    size = next((k for k in range(most) if len({ids[k] for ids in answers}) > 1), most)
+    return list(answers[0][:size])
 
 
 def versions(args: PairArguments) -> tuple[Sequence[PromptItem], Sequence[PromptItem]]:

@@ -89,7 +89,7 @@ def shown_prompts(page: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(row["prompt"] for row in rows))
 
 
-def levels_in(briefing: dict[str, Any], slot: str, text: str) -> str | None:
+def level_in(briefing: dict[str, Any], slot: str, text: str) -> str | None:
     """Return the level of a slot that a prompt shows: one whose text stands in it, else the empty one."""
     squeezed = " ".join(text.split())
     empty: str | None = None
@@ -106,7 +106,7 @@ def crowded_levels(briefing: dict[str, Any], prompts: Sequence[str]) -> list[Lea
     bar = math.log(ALPHA / max(1, level_count(briefing)))
     found: list[Lead] = []
     for slot, content in briefing["slots"].items():
-        seen = [level for text in prompts if (level := levels_in(briefing, slot, text))]
+        seen = [level for text in prompts if (level := level_in(briefing, slot, text))]
         number = len(content["levels"])
         for level in dict.fromkeys(seen) if number > 1 else ():
             p = existence_p(seen.count(level), len(seen), 1 / number)
@@ -120,7 +120,7 @@ def telling_levels(briefing: dict[str, Any], labelled: Sequence[dict[str, Any]])
     bar = NormalDist().inv_cdf(1 - ALPHA / 2 / max(1, level_count(briefing)))
     found: list[Lead] = []
     for slot, content in briefing["slots"].items():
-        levels = [levels_in(briefing, slot, row["prompt"]) for row in rows]
+        levels = [level_in(briefing, slot, row["prompt"]) for row in rows]
         for level in content["levels"]:
             having = [row["label"] for row, each in zip(rows, levels, strict=True) if each == level]
             others = [

@@ -10,7 +10,7 @@ out: from its own probability under the reference, or from what chance makes of 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,7 +19,7 @@ from agent.case import Case
 from agent.investigation import Transcript, Turn
 from agent.loop import run
 from agent.opening import open_run
-from agent.plan_turns import Plan, call, submission, turn_of
+from agent.plan_turns import Plan, Results, call, submission, turn_of
 from agent.session import start_worker
 from agent.submission import Answer
 from evals.bench.guesses import (
@@ -130,7 +130,9 @@ def difference_plan(briefing: dict[str, Any], settings: DifferenceSettings) -> P
     yield submission(answer, "The words of the activation difference; nothing was tested.")
 
 
-def read_words(briefing: dict[str, Any], tool: str, **asked: Any) -> Any:
+def read_words(
+    briefing: dict[str, Any], tool: str, **asked: Any
+) -> Generator[Turn, Results, dict[str, Any] | None]:
     """Ask a lens for the case's candidates, or for any word where they cannot be told apart; None if it cannot."""
     slot = candidate_slot(briefing)
     candidates = briefing["slots"][slot]["values"] if slot else []

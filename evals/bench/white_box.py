@@ -1,18 +1,19 @@
 """The white-box baseline's plan: it looks inside and reads no answer.
 
 An open case is read with the lens, and its first candidates are tried by swapping activations. A
-condition is judged by what it does to the probabilities of the measure's answers, and where those begin
-alike by what the direction between both versions of the prompts does to them.
+condition is judged by what it does to the probabilities of the measure's answers, as far as activations
+behind the middle of the model carry it. Directions are not added or taken out: with the placebos that make such an
+experiment worth something it costs hundreds of times as much as a swap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
-from agent.grammar import Condition, conditions
+from agent.grammar import conditions
 from agent.investigation import ToolCall, Turn
-from agent.plan_turns import Plan, call, submission
+from agent.plan_turns import Plan, Results, call, submission
 from agent.submission import Answer
 from evals.bench.guesses import (
     Lead,
@@ -24,11 +25,14 @@ from evals.bench.guesses import (
 )
 from tools.prompt import PromptItem, Template, fill
 
-ALPHA = 0.05
+Looking = Generator[Turn, Results, list[Lead] | None]
+"""A part of the plan that comes to leads; None where nothing could be looked into."""
 NATS = 1.0
 """A smaller effect is none; to be chosen on validation specimens."""
 CLEAR = 2.0
 """So many half-widths of its 95 % interval an effect must be from 0: it is the clearest of several."""
+CARRIED = 0.3
+"""The share of a difference that has to be carried at the last position of some layer behind the middle."""
 SHORTLIST = 24
 """Candidates that are tried further after the lens."""
 DRAWN = {"draw": {"templates": 12, "per_template": 1}}
@@ -37,18 +41,25 @@ DRAWN = {"draw": {"templates": 12, "per_template": 1}}
 def white_box_plan(briefing: dict[str, Any]) -> Plan:
     """Look inside only: the lens for what is hidden, swapped activations and directions for what matters."""
     measure = as_logprobs(briefing["measure"])
-    layer = briefing["model"]["n_layers"] // 2
+    layers = middle_layers(briefing["model"]["n_layers"])
     if briefing["kind"] == "open":
-        leads = yield from lens_then_patching(briefing, measure, layer)
+        leads = yield from lens_then_patching(briefing, measure, layers)
     elif measure is None:
         leads = None
     else:
-        leads = yield from condition_effects(briefing, measure, layer)
+        leads = yield from condition_effects(briefing, measure, layers)
     if leads is None:
         nothing = Answer(kind="unknown", confidence=0.0)
         yield submission(nothing, "Nothing could be looked into here.")
         return
     yield submission(answer_of(briefing, leads), "Read off the inside; nothing was registered.")
+
+
+def middle_layers(count: int) -> list[int]:
+    """Return up to three layers of the second half; not the last, which carries everything by construction."""
+    return sorted(
+        {min(layer, max(count - 2, 0)) for layer in (count // 2, 3 * count // 4, count - 2)}
+    )
 
 
 def as_logprobs(measure: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -64,7 +75,9 @@ def as_logprobs(measure: dict[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def lens_then_patching(briefing: dict[str, Any], measure: dict[str, Any] | None, layer: int) -> Any:
+def lens_then_patching(
+    briefing: dict[str, Any], measure: dict[str, Any] | None, layers: list[int]
+) -> Looking:
     """Read words with the lens; then try the first candidates by swapping activations for other candidates'."""
     slot = candidate_slot(briefing)
     values = briefing["slots"][slot]["values"] if slot else []
@@ -98,11 +111,11 @@ def lens_then_patching(briefing: dict[str, Any], measure: dict[str, Any] | None,
             for name in tried
         ],
         measure,
-        layer,
+        layers,
     )
     if items:
         results = yield turn
-        leads += effects(tried, [(each.result or {}).get("total") for each in results])
+        leads += effects(tried, [carried(each.result) for each in results])
     return leads
 
 
@@ -129,9 +142,9 @@ def items_with(briefing: dict[str, Any], slot: str) -> list[dict[str, Any]]:
     return found
 
 
-def patching(pairs: Sequence[dict[str, Any]], measure: dict[str, Any], layer: int) -> Turn:
+def patching(pairs: Sequence[dict[str, Any]], measure: dict[str, Any], layers: list[int]) -> Turn:
     """Return a turn that swaps the last position's activation in each set of pairs."""
-    asked = {"measure": measure, "layers": [layer], "positions": [-1]}
+    asked = {"measure": measure, "layers": layers, "positions": [-1]}
     return Turn(
         calls=tuple(
             ToolCall(id=f"call-{number}", name="patch_activations", arguments={**each, **asked})
@@ -140,63 +153,35 @@ def patching(pairs: Sequence[dict[str, Any]], measure: dict[str, Any], layer: in
     )
 
 
-def condition_effects(briefing: dict[str, Any], measure: dict[str, Any], layer: int) -> Any:
-    """Return each condition by what it does to the answer's probabilities, or what its direction does.
-
-    Where answers begin with the same token nothing can be swapped; then the direction between both
-    versions of the prompts is added instead.
-    """
+def condition_effects(
+    briefing: dict[str, Any], measure: dict[str, Any], layers: list[int]
+) -> Looking:
+    """Return each condition by what it does to the probabilities of the answers, as far as it is carried."""
     cells = conditions(briefing)
     pairs = [
-        {"items": DRAWN, "clean_edits": edits(cell.treatment), "corrupted_edits": edits(cell.control)}
+        {
+            "items": DRAWN,
+            "clean_edits": edits(cell.treatment),
+            "corrupted_edits": edits(cell.control),
+        }
         for cell in cells
-    ]  # fmt: skip
-    results = yield patching(pairs, measure, layer)
-    totals = [(each.result or {}).get("total") for each in results]
-    left = [cell for cell, total in zip(cells, totals, strict=True) if total is None]
-    leads = effects([cell.name for cell in cells], totals)
-    if left:
-        results = yield steering(left, measure, layer)
-        leads += effects(
-            [cell.name for cell in left], [beyond_placebos(each.result) for each in results]
-        )
-    if not leads:
+    ]
+    results = yield patching(pairs, measure, layers)
+    leads = effects([cell.name for cell in cells], [carried(each.result) for each in results])
+    return leads or None
+
+
+def carried(result: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the difference between both versions of the prompts; zero where no layer carries much of it."""
+    if result is None:
         return None
-    return leads
+    share = max((cell["share"] for cell in result["cells"]), default=0.0)
+    return {**result["total"], **({} if share >= CARRIED else {"mean": 0.0})}
 
 
 def edits(transforms: Iterable[Any]) -> list[dict[str, Any]]:
     """Return prompt edits as a tool takes them."""
     return [each.model_dump(mode="json") for each in transforms]
-
-
-def steering(cells: Sequence[Condition], measure: dict[str, Any], layer: int) -> Turn:
-    """Return a turn that adds each condition's direction to the same prompts."""
-    return Turn(
-        calls=tuple(
-            ToolCall(
-                id=f"call-{number}",
-                name="steer",
-                arguments={
-                    "items": DRAWN,
-                    "examples": DRAWN,
-                    "positive_edits": edits(cell.treatment),
-                    "negative_edits": edits(cell.control),
-                    "layer": layer,
-                    "measure": measure,
-                },
-            )
-            for number, cell in enumerate(cells)
-        )
-    )
-
-
-def beyond_placebos(result: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the effect of a direction; zero where placebo directions do as much."""
-    if result is None:
-        return None
-    ahead = all(band["p"] <= ALPHA for band in result["bands"] if band["kind"] != "concept")
-    return {**result["effect"], **({} if ahead else {"mean": 0.0})}
 
 
 def effects(names: Sequence[str], totals: Sequence[dict[str, Any] | None]) -> list[Lead]:
