@@ -224,6 +224,7 @@ def listed_tools(briefing: dict[str, Any], speaker: Speaker) -> tuple[tuple[Tool
     useless = (
         *(() if briefing["judges"] else ("JudgedMeasure",)),
         *(() if "train_probes" in entries else WHITE_BOX_RECORDS),
+        *(() if briefing.get("environment") else ("EarlierCall",)),
     )
     names = LISTED_FOR_SCEPTIC
     if speaker == "investigator":

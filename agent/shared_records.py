@@ -52,6 +52,16 @@ class Book:
         self.named = {name for name in reached if uses[name] > 1}
         for each in (*schemas, *(definitions[name] for name in reached)):
             self.collect(each)
+        self.close()
+
+    def close(self) -> None:
+        """Name what a named record is made of, too: it stands in no schema."""
+        members = [name_of(each["$ref"]) for choice in self.choices.values() for each in choice]
+        wanted = [*self.named, *members]
+        while wanted:
+            inner = set(references(self.definitions[wanted.pop()])) - self.named
+            self.named |= inner
+            wanted += inner
 
     def collect(self, value: Any) -> None:
         """Learn what a choice between records is called, wherever one stands."""

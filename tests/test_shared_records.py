@@ -46,6 +46,7 @@ def test_nothing_that_a_schema_says_is_lost() -> None:
     for schema in LIST:
         missing = [each for each in said_in(schema) if each not in words]
         assert missing == []
+    assert 'EarlierCall: {"name": text' in records, "what a named record is made of is told"
     assert "write_prompts made" in records, "a draw's population is told too"
 
 
