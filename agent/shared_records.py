@@ -87,7 +87,7 @@ class Book:
             said = value if value != self.prompts else {}
             told = f" {said['description']}" if "description" in said else ""
             return {
-                "anyOf": [{"type": "object"}, {"type": "array"}],
+                "anyOf": [{"type": "object"}, {"type": "array", "items": {}}],
                 "description": f"{PROMPTS}.{told}",
             }
         rest = {
@@ -145,7 +145,7 @@ class Book:
         """Return a field with what it takes; `?` for one that may be left out."""
         needed = name in record.get("required", ()) or "const" in schema
         default = f" = {json.dumps(schema['default'])}" if "default" in schema else ""
-        return f'"{name}"{"" if needed else "?"}: {self.kind(schema)}{default}'
+        return f"{name}{'' if needed else '?'}: {self.kind(schema)}{default}"
 
     def kind(self, schema: dict[str, Any]) -> str:
         """Return in a few signs what a field takes."""
