@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -35,8 +35,8 @@ from agent.llm.faults import CannotDo, LLMError
 from agent.population import stable_number
 from tools.experiment import canonical_json
 from tools.locator import ModelLocator
-from tools.prompt import Prompt, behind_system
-from tools.registry import ToolError
+from tools.prompt import Message, Prompt, behind_system
+from tools.registry import ToolError, unknown
 from tools.synthetic import WHITE_BOX
 
 ModelName = Literal["subject", "reference"]
@@ -194,15 +194,17 @@ class ApiSubject:
         first = rest.pop(0).content if rest and rest[0].role == "system" else ""
         if any(turn.role == "system" for turn in rest):
             raise ToolError("behind an API the system turn stands first, and there is only one")
-        if not rest or rest[-1].role != "user":
+        if not rest or not (rest[-1].role == "user" or rest[-1].calls):
             raise ToolError(
                 "behind an API an answer follows a user's turn: end the conversation with one"
             )
-        turns = tuple(
-            UserTurn(text=turn.content) if turn.role == "user" else AssistantTurn(text=turn.content)
-            for turn in rest
-        )
-        return first, turns
+        named = {call.name for turn in rest for call in turn.calls}
+        known = {tool.name for tool in self.environment.tools} if self.environment else set[str]()
+        if named - known:
+            raise ToolError(
+                unknown("tool in an earlier turn", min(named - known), [*sorted(known)])
+            )
+        return first, tuple(api_turns(rest))
 
     def in_parallel(self, tasks: Sequence[Callable[[], Value]]) -> list[Value]:
         """Run tasks, so many at a time, and return what they return, in order.
@@ -288,6 +290,28 @@ class ApiSubject:
 
     encode = capture = next_token_logprobs = token_logprobs = lens = edits_for = refuse
     tokenizer = property(refuse)
+
+
+def api_turns(messages: Sequence[Message]) -> Iterator[UserTurn | AssistantTurn]:
+    """Yield the turns of a conversation; results of earlier calls come before the next words of the user."""
+    answers: tuple[ToolAnswer, ...] = ()
+    made = 0
+    for message in messages:
+        if message.role == "user":
+            yield UserTurn(answers=answers, text=message.content)
+            answers = ()
+            continue
+        if answers:
+            yield UserTurn(answers=answers)
+        # Nine letters and digits: some servers take no other id.
+        ids = [f"call{made + k:05d}" for k in range(len(message.calls))]
+        made += len(ids)
+        named = list(zip(ids, message.calls, strict=True))
+        calls = tuple(ToolCall(id=i, name=c.name, arguments=c.arguments) for i, c in named)
+        answers = tuple(ToolAnswer(call=i, name=c.name, text=c.result) for i, c in named)
+        yield AssistantTurn(text=message.content, calls=calls)
+    if answers:
+        yield UserTurn(answers=answers)
 
 
 class Quoted(str):

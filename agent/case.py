@@ -12,7 +12,7 @@ from agent.environment import Environment
 from tools.locator import ModelLocator
 from tools.measures import Measure
 from tools.prompt import Message, Template, fill
-from tools.registry import Record, ToolError, describe_faults
+from tools.registry import Record, ToolError, describe_faults, unknown
 
 
 class CaseError(Exception):
@@ -109,6 +109,12 @@ class Case(Record):
                 fill(template, dict.fromkeys(names, "x"))
             except ToolError as error:
                 raise ValueError(f"template {number}: {error}") from None
+            called = {call.name for turn in template.history for call in turn.calls}
+            known = [tool.name for tool in self.environment.tools] if self.environment else []
+            if called - {*known}:
+                raise ValueError(
+                    f"template {number}: {unknown('tool in its history', min(called - {*known}), known or ['none'])}"
+                )
         strange = sorted(self.environment.slots() - names) if self.environment else []
         if strange:
             raise ValueError(

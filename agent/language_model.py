@@ -35,6 +35,7 @@ HEAD = 0.7
 NEARLY_FULL = 0.8
 MOST_PAUSES = 3
 SHOWN_LABELS = 8
+SHOWN_FILLINGS = 10
 SHOWN_ROWS = 4
 """Of each list of an automatic screen."""
 LISTED = (
@@ -224,6 +225,7 @@ def listed_tools(briefing: dict[str, Any], speaker: Speaker) -> tuple[tuple[Tool
     useless = (
         *(() if briefing["judges"] else ("JudgedMeasure",)),
         *(() if "train_probes" in entries else WHITE_BOX_RECORDS),
+        *(() if briefing.get("environment") else ("EarlierCall",)),
     )
     names = LISTED_FOR_SCEPTIC
     if speaker == "investigator":
@@ -265,7 +267,7 @@ def shortened(briefing: dict[str, Any]) -> dict[str, Any]:
     }
     screens = [{**each, "result": first_rows(each["result"])} for each in briefing["screens"]]
     told = {"step_zero": zero, "templates": templates, "slots": slots, "screens": screens}
-    return {**briefing, **told, "fillings": as_table(briefing["fillings"])}
+    return {**briefing, **told, "fillings": as_table(briefing["fillings"][:SHOWN_FILLINGS])}
 
 
 def first_rows(result: Any) -> Any:

@@ -321,7 +321,7 @@ def marks(template: Template) -> set[str]:
     """Return the slots that a template shows in any of its turns."""
     turns = [
         template.system or "",
-        *(turn.content for turn in template.history),
+        *(turn.words() for turn in template.history),
         template.text,
         template.prefill,
     ]
@@ -364,7 +364,7 @@ def word_grams(template: Template, size: int = 3) -> set[tuple[str, ...]]:
     """Return the word 3-grams of a template, with marks at both ends."""
     turns = [
         template.system or "",
-        *(turn.content for turn in template.history),
+        *(turn.words() for turn in template.history),
         template.text,
         template.prefill,
     ]

@@ -52,6 +52,16 @@ class Book:
         self.named = {name for name in reached if uses[name] > 1}
         for each in (*schemas, *(definitions[name] for name in reached)):
             self.collect(each)
+        self.close()
+
+    def close(self) -> None:
+        """Name what a named record is made of, too: it stands in no schema."""
+        members = [name_of(each["$ref"]) for choice in self.choices.values() for each in choice]
+        wanted = [*self.named, *members]
+        while wanted:
+            inner = set(references(self.definitions[wanted.pop()])) - self.named
+            self.named |= inner
+            wanted += inner
 
     def collect(self, value: Any) -> None:
         """Learn what a choice between records is called, wherever one stands."""
@@ -77,7 +87,7 @@ class Book:
             said = value if value != self.prompts else {}
             told = f" {said['description']}" if "description" in said else ""
             return {
-                "anyOf": [{"type": "object"}, {"type": "array"}],
+                "anyOf": [{"type": "object"}, {"type": "array", "items": {}}],
                 "description": f"{PROMPTS}.{told}",
             }
         rest = {
@@ -135,7 +145,7 @@ class Book:
         """Return a field with what it takes; `?` for one that may be left out."""
         needed = name in record.get("required", ()) or "const" in schema
         default = f" = {json.dumps(schema['default'])}" if "default" in schema else ""
-        return f'"{name}"{"" if needed else "?"}: {self.kind(schema)}{default}'
+        return f"{name}{'' if needed else '?'}: {self.kind(schema)}{default}"
 
     def kind(self, schema: dict[str, Any]) -> str:
         """Return in a few signs what a field takes."""

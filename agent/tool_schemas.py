@@ -64,12 +64,14 @@ def without_records(value: Any, names: Collection[str]) -> Any:
 
 
 def is_one_of(schema: Any, names: Collection[str]) -> bool:
-    """Say whether a schema is a reference to one of these records, or a choice between nothing else."""
+    """Say whether a schema is a reference to one of these records, a choice between nothing else, or a list of them."""
     match schema:
         case {"$ref": str(reference)}:
             return name_of(reference) in names
         case {"oneOf": [*choices]} | {"anyOf": [*choices]}:
             return all(is_one_of(each, names) for each in choices)
+        case {"type": "array", "items": dict(items)}:
+            return is_one_of(items, names)
         case _:
             return False
 

@@ -114,3 +114,39 @@ def test_a_handful_of_prompts_is_wrapped_and_scoped() -> None:
     assert population.scope == "these prompts, in generic wrappers"
     texts = {template.text for template in population.templates.values()}
     assert texts == {"{wrap_before}Is (this) so?{wrap_after}", "{wrap_before}Say it.{wrap_after}"}
+
+
+def test_earlier_calls_are_those_of_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "case.toml"
+    path.write_text(
+        """
+        name = "work"
+        behaviour = "It goes on."
+        [subject]
+        model = "api:openai-chat/m"
+        [measure]
+        kind = "word_count"
+        [slots.memo]
+        values = ["Stop.", "Go on."]
+        [[templates]]
+        text = "Well?"
+        history = [
+            { user = "Read the memo." },
+            { role = "assistant", content = "", calls = [{ name = "read_file", result = "{memo}" }] },
+        ]
+        [environment]
+        [[environment.tools]]
+        name = "read_file"
+        description = "Read a file."
+        results = [{ result = "no" }]
+        """
+    )
+    (call,) = load_case(path).templates[0].history[1].calls
+    assert (call.name, call.arguments, call.result) == ("read_file", {}, "{memo}")
+    path.write_text(
+        path.read_text().replace('calls = [{ name = "read_file"', 'calls = [{ name = "read"')
+    )
+    with pytest.raises(
+        CaseError, match="template 1: unknown tool in its history 'read'.*'read_file'"
+    ):
+        load_case(path)

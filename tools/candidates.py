@@ -135,7 +135,7 @@ def uses(item: Any, slot: str) -> bool:
     turns = [
         item.template.text,
         item.template.system or "",
-        *(turn.content for turn in item.template.history),
+        *(turn.words() for turn in item.template.history),
     ]
     return any(mark in text for text in turns)
 

@@ -15,6 +15,7 @@ from tools.prompt import Message, Prompt, behind_system
 from tools.registry import ToolError
 
 MARK = "Zebra7"
+EARLIER_CALLS = "earlier tool calls need a subject behind an API whose case has an [environment]"
 # Without a chat template the roles are written out; `Encoder.has_template` says which it is.
 PLAIN_ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
@@ -45,6 +46,8 @@ class Encoder:
         """Return the text that the subject is given, up to where its own words begin."""
         if prompt.continue_as == "raw":
             return prompt.prefill
+        if any(turn.calls for turn in prompt.messages):
+            raise ToolError(EARLIER_CALLS)
         turns = self.with_system(prompt.messages)
         if prompt.continue_as == "user":
             header = self.user_header(turns)

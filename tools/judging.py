@@ -173,7 +173,7 @@ def asked_of(measure: JudgedMeasure, row: Mapping[str, Any]) -> list[Asked]:
 
 def as_read(prompt: Prompt) -> str:
     """Return a prompt as a judge reads it: each turn behind its role, the forced beginning last."""
-    turns = [f"{message.role}: {message.content}" for message in prompt.messages]
+    turns = [f"{message.role}: {message.words()}" for message in prompt.messages]
     turns += [f"beginning of the answer: {prompt.prefill}"] if prompt.prefill else []
     return "\n\n".join(turns)
 

@@ -12,8 +12,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from tools.earlier_calls import EarlierCall
 from tools.registry import Record, ToolError
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -24,6 +25,19 @@ class Message(Record):
 
     role: Literal["system", "user", "assistant"]
     content: str
+    calls: tuple[EarlierCall, ...] = Field(default=(), exclude_if=lambda calls: not calls)
+    """Of an assistant's turn behind an API with an [environment]: tool calls it made, with their results."""
+
+    @model_validator(mode="after")
+    def assistant_calls(self) -> Message:
+        """Refuse calls of anybody but the assistant."""
+        if self.calls and self.role != "assistant":
+            raise ValueError("only an assistant's turn has `calls`")
+        return self
+
+    def words(self) -> str:
+        """Return what the turn says and what its calls hold, for mining and display."""
+        return "\n".join([self.content, *(text for call in self.calls for text in call.texts())])
 
 
 class Prompt(Record):
@@ -37,7 +51,7 @@ class Prompt(Record):
 
     def text(self) -> str:
         """The words of all turns, for mining and for near-duplicate checks; never fed to a model."""
-        return "\n".join([*(message.content for message in self.messages), self.prefill])
+        return "\n".join([*(message.words() for message in self.messages), self.prefill])
 
 
 def user_prompt(text: str, system: str | None = None) -> Prompt:
@@ -89,9 +103,9 @@ def fill(template: Template, slots: Mapping[str, str]) -> Prompt:
     turns: list[Message] = []
     if template.system is not None:
         turns.append(Message(role="system", content=substitute(template.system)))
-    turns += [
-        Message(role=turn.role, content=substitute(turn.content)) for turn in template.history
-    ]
+    for turn in template.history:
+        calls = tuple(call.filled(substitute) for call in turn.calls)
+        turns.append(Message(role=turn.role, content=substitute(turn.content), calls=calls))
     if template.text:
         turns.append(Message(role="user", content=substitute(template.text)))
     return Prompt(messages=tuple(turns), prefill=substitute(template.prefill))

@@ -296,7 +296,7 @@ def over_all(rows: Sequence[dict[str, Any]]) -> list[str]:
 def commonest(item: PromptItem, rows: dict[str, dict[str, Any]]) -> PromptAnswers:
     """Return the commonest answers of each model to one prompt, cut to a readable length."""
     words = (
-        " / ".join(f"{turn.role}: {turn.content}" for turn in item.prompt.messages)
+        " / ".join(f"{turn.role}: {turn.words()}" for turn in item.prompt.messages)
         or item.prompt.prefill
     )
     answers = {
