@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.bench.plan import Wanted, dealt, on_subset, plan_exam, stratified
+from evals.bench.plan import Wanted, dealt, detectable, on_subset, plan_exam, stratified
 from evals.bench.records import Kind, Plan, ReferenceTrack, Sitting, Specimen
 from evals.bench.suites import SuiteError, handle_of, specimens_of, truth_of
 
@@ -133,3 +133,19 @@ def test_the_truth_of_a_fresh_organism_is_known_before_it_is_built(tmp_path: Pat
         assert len(drawn) > 2 and drawn != other
     assert all(truth_of(each, "s").planted for each in organisms)
     assert not any(truth_of(each, "s").planted for each in found if each.null)
+
+
+def test_what_the_plan_can_show_is_said_before_the_first_run(tmp_path: Path) -> None:
+    wanted = Wanted(everything=("a",), subset=("b",), seeds=2, null_runs=0)
+    few = plan_exam("drill", tmp_path / "few", wanted)
+    assert len([each for each in few.specimens if not each.null]) == 6
+    # Six specimens show next to nothing; sixty sat twice show a difference of a quarter.
+    assert few.detectable.get("a against b", 1.0) > 0.6
+    every = specimens(60, 0)
+    sat = [
+        Sitting(specimen=each.handle, investigator=who, seed=seed)
+        for who in ("a", "b")
+        for each in every
+        for seed in (1, 2)
+    ]
+    assert 0.1 < detectable(every, sat)["a against b"] < 0.3

@@ -103,6 +103,8 @@ def run(
             fail(USAGE, str(error))
     waiting = drivers.left(out, plan)
     say(f"{out}: {len(plan.sittings)} sittings, {len(waiting)} left")
+    for pair, smallest in plan.detectable.items():
+        say(f"smallest difference in recall that can be shown, {pair}: {smallest:.2f}")
     if plan_only:
         return
     options = [

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from evals.bench.comparisons import ALPHA, detectable_difference
 from evals.bench.records import Plan, ReferenceTrack, Sitting, Specimen
 from evals.bench.suites import SuiteError, specimens_of
 
@@ -54,7 +55,11 @@ def plan_exam(suite: str, out: Path, wanted: Wanted, secret: str | None = None) 
         )
     ]
     plan = Plan(
-        suite=suite, secret=secret, specimens=tuple(specimens), sittings=tuple(dealt(sittings))
+        suite=suite,
+        secret=secret,
+        specimens=tuple(specimens),
+        sittings=tuple(dealt(sittings)),
+        detectable=detectable(specimens, sittings),
     )
     out.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -63,6 +68,27 @@ def plan_exam(suite: str, out: Path, wanted: Wanted, secret: str | None = None) 
     partial.chmod(0o600)
     partial.replace(path)
     return plan
+
+
+def detectable(specimens: Sequence[Specimen], sittings: Sequence[Sitting]) -> dict[str, float]:
+    """Return, for the first investigator against each other, the smallest difference in recall it could show.
+
+    Where not even a difference of 1 would show, nothing is said.
+    """
+    organisms = {each.handle for each in specimens if not each.null}
+    before: dict[str, list[str]] = {}
+    for sitting in sittings:
+        if sitting.specimen in organisms and sitting.reference is ReferenceTrack.base:
+            before.setdefault(sitting.investigator, []).append(sitting.specimen)
+    names = list(before)
+    found: dict[str, float] = {}
+    for other in names[1:]:
+        shared = set(before[names[0]]) & set(before[other])
+        seeds = min(len(before[name]) // len(set(before[name])) for name in (names[0], other))
+        smallest = detectable_difference(len(shared), seeds, alpha=ALPHA / (len(names) - 1))
+        if smallest is not None:
+            found[f"{names[0]} against {other}"] = round(smallest, 3)
+    return found
 
 
 def on_everything(
