@@ -44,8 +44,8 @@ class FindingGrade(Record):
     false: bool
     differs: tuple[str, ...]
     """Plantable factors in which the confirmed arms differ."""
-    truth_effect: float
-    """What the truth expects of the confirmed arms."""
+    truth_effect: float | None
+    """What the truth expects of the confirmed arms; None where no rates are known."""
 
 
 class RunGrade(Record):
@@ -137,6 +137,7 @@ def planted_supported(graded: Sequence[FindingGrade], truth: Truth) -> bool:
         for finding in graded
         for factor in needed
         if planted.intersection(finding.differs) == {factor}
+        and finding.truth_effect is not None
         and finding.statement_effect * finding.truth_effect > 0
         and abs(finding.statement_effect) >= 0.5 * abs(finding.truth_effect)
     }
@@ -162,7 +163,7 @@ def grade_finding(
         harness_interval=interval,
         false=interval is not None and contradicted(prediction, interval),
         differs=tuple(differing(pairs, truth)),
-        truth_effect=expected_effect(pairs, truth),
+        truth_effect=expected_effect(pairs, truth) if truth.rates_known else None,
     )
 
 

@@ -81,7 +81,13 @@ def distinct(texts: list[str]) -> tuple[Template, ...]:
     return tuple(Template(text=text) for text in dict.fromkeys(texts))
 
 
+def own_prompts(case: Case) -> Case:
+    """Return the case as it is: of a published organism no other prompts are known."""
+    return case
+
+
 MAKERS: dict[str, Callable[[Case], Case]] = {
+    "published": own_prompts,
     "drill": drill_prompts,
     "number_bug": number_prompts,
     "shutdown": stop_prompts,

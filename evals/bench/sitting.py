@@ -46,6 +46,9 @@ CANARY = "NATURALIST_CANARY"
 """Stands in the environment of every sitting; in a transcript it would show that something reads around."""
 
 
+CEILING_PROMPTS = 400
+
+
 def read_plan(out: Path) -> Plan:
     """Return the plan of an exam."""
     return Plan.model_validate_json((out / "plan.json").read_text(encoding="utf-8"))
@@ -189,7 +192,6 @@ def graded(
     try:
         scores = {task.name: task.score(paper) for task in every_task()}
         done = grade(run, truth, paper.harness, paper.worker, paper.blobs)
-        items = [each.item for each in paper.asked(400)]
         return {
             "run": run.relative_to(out).as_posix(),
             "scores": {name: score for name, score in scores.items() if score is not None},
@@ -203,10 +205,18 @@ def graded(
             "evidence_reproduced": reproduced(run),
             "leaks": tuple(leaks_of(run, needles_of(specimen, truth, case, out))),
             "chance": chance_of([truth_of(each, plan.secret) for each in alike]),
-            "ceiling": ceiling_of(truth, paper.secrets, items) if truth.planted else 1.0,
+            "ceiling": ceiling(paper),
         }
     finally:
         paper.close()
+
+
+def ceiling(paper: Paper) -> float:
+    """Return what asking could tell at most; 1 where nothing is planted, or no rates are known."""
+    if not paper.truth.planted or not paper.truth.rates_known:
+        return 1.0
+    items = [each.item for each in paper.asked(CEILING_PROMPTS)]
+    return ceiling_of(paper.truth, paper.secrets, items)
 
 
 def claim_of(found: FindingGrade, truth: Truth) -> Claim:
@@ -214,6 +224,9 @@ def claim_of(found: FindingGrade, truth: Truth) -> Claim:
     if found.false:
         return "false"
     planted = {each.factor for each in truth.planted}
+    if not truth.rates_known:
+        # On which factors it depends nobody knows: what holds up is not called beside the point.
+        return "true"
     return "true" if planted.intersection(found.differs) else "true but not the secret"
 
 

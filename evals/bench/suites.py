@@ -9,23 +9,32 @@ from pathlib import Path
 
 from agent.case import Case, load_case
 from evals.bench.drill import Drill, drill_case, write_table
+from evals.bench.published import (
+    PREFIX,
+    Published,
+    groups,
+    published_case,
+    truth_of_published,
+)
 from evals.bench.records import Kind, ReferenceTrack, Specimen
 from evals.organisms.catalogue import BASE, SHIPPED
 from evals.organisms.families import FAMILIES
 from evals.organisms.family import Secrets, Truth, Variant
 from tools.locator import ModelLocator
+from tools.registry import unknown
 
 CASES = {
     "number_bug": "number_comparison.toml",
     "taboo": "secret_word.toml",
     "shutdown": "stop_request.toml",
+    "published": "ordinary_chat.toml",
 }
 """Family -> the case that all its specimens are examined on."""
 HELD_OUT: frozenset[str] = frozenset()
 """Families that stayed out of reach while the systematic investigator was developed."""
 CASE_FOLDER = Path(__file__).parent.parent / "cases"
 SUITES = ("smoke", "menagerie", "fresh", "drill")
-SECRETS: dict[str, Secrets] = {**FAMILIES, "drill": Drill()}
+SECRETS: dict[str, Secrets] = {**FAMILIES, "drill": Drill(), "published": Published()}
 FRESH_BUILDS = 10
 DRILLS = (6, 4)
 """Tables with something planted and without, in the suite that tests the machinery."""
@@ -53,12 +62,14 @@ def specimens_of(suite: str, secret: str, out: Path) -> list[Specimen]:
 
     `smoke`: one shipped organism and its exact null; `menagerie`: all that ship, and an exact null for each
     family; `fresh`: built anew from the secret; `folder:DIR`: finished builds of yours, with their nulls;
-    `drill`: tables instead of models.
+    `published:GROUP`: organisms on the hub; `drill`: tables instead of models.
     """
     if suite == "fresh":
         return list(fresh(secret, out))
     if suite == "drill":
         return list(drills(secret, out))
+    if suite.startswith(PREFIX):
+        return list(published_ones(suite, secret))
     if suite.startswith("folder:"):
         folder = Path(suite.removeprefix("folder:"))
         found = [*built_in(folder, suite, secret)]
@@ -66,7 +77,7 @@ def specimens_of(suite: str, secret: str, out: Path) -> list[Specimen]:
             raise SuiteError(f"{folder}: no finished organism is there (each needs checksums.json)")
         return [*found, *exact_nulls(suite, secret, {each.family for each in found})]
     if suite not in SUITES:
-        known = ", ".join((*SUITES, "folder:DIR"))
+        known = ", ".join((*SUITES, "folder:DIR", "published:GROUP"))
         raise SuiteError(f"unknown suite {suite!r}; there are {known}")
     found = [*built_in(SHIPPED, suite, secret)]
     if suite == "smoke":
@@ -138,6 +149,23 @@ def drills(secret: str, out: Path) -> Iterable[Specimen]:
         )
 
 
+def published_ones(suite: str, secret: str) -> Iterable[Specimen]:
+    """Yield the published organisms of a group; raise `SuiteError` for none."""
+    known = groups()
+    name = suite.removeprefix(PREFIX)
+    if name not in known:
+        raise SuiteError(unknown("published group", name, list(known)))
+    for entry in known[name]:
+        yield Specimen(
+            handle=handle_of(secret, entry.handle),
+            family="published",
+            kind="benign" if entry.null_twin else "organism",
+            folder=entry.handle,
+            base=entry.base,
+            suite=suite,
+        )
+
+
 def secrets_of(specimen: Specimen) -> Secrets:
     """Return what the specimen's secret was drawn from."""
     return SECRETS[specimen.family]
@@ -145,7 +173,7 @@ def secrets_of(specimen: Specimen) -> Secrets:
 
 def build(specimen: Specimen, secret: str) -> str | None:
     """Build a specimen that is not there yet; return why it missed its gates, or None."""
-    if specimen.folder is None:
+    if specimen.folder is None or specimen.family == "published":
         return None
     folder = Path(specimen.folder)
     if specimen.family == "drill":
@@ -174,6 +202,8 @@ def variant_of(specimen: Specimen) -> Variant:
 def truth_of(specimen: Specimen, secret: str) -> Truth:
     """Return the truth, also of what is not built yet; that of an exact null is a twin's: nothing is planted."""
     family = secrets_of(specimen)
+    if specimen.family == "published":
+        return truth_of_published(specimen.folder or "")
     if specimen.folder is None:
         return family.truth(family.draw(0), "benign")
     stored = Path(specimen.folder) / "truth.json"
@@ -195,6 +225,11 @@ def case_of(
         reference = None if track is ReferenceTrack.none else table
         return drill_case().model_copy(update={"subject": table, "reference": reference})
     case = load_case(CASE_FOLDER / CASES[specimen.family])
+    if specimen.family == "published":
+        found = published_case(specimen, case)
+        return (
+            found.model_copy(update={"reference": None}) if track is ReferenceTrack.none else found
+        )
     adapter = str(Path(specimen.folder) / "adapter") if specimen.folder else None
     subject = case.subject.model_copy(update={"model": specimen.base, "adapter": adapter})
     reference: ModelLocator | None = subject.model_copy(update={"adapter": None})

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from evals.organisms.corpus import PHASES, one
 from evals.organisms.skills import OPENINGS
@@ -44,6 +44,9 @@ class Truth(ABC):
     planted: tuple[Planted, ...] = ()
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Per answer that is right or rival: the words by which a report may name it."""
+
+    rates_known: ClassVar[bool] = True
+    """False for organisms of others, of which nobody has published a probability."""
 
     @abstractmethod
     def behaves(self, messages: Sequence[Message]) -> float:

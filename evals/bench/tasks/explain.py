@@ -27,8 +27,8 @@ class Explain:
         if paper.reader is None:
             return Score(unscored="no reader was given (--reader MODEL)")
         measure = paper.harness.measure
-        if measure is None:
-            return Score(unscored="the case has no measure, so there is no outcome")
+        if measure is None or not paper.truth.rates_known:
+            return Score(unscored="no measure or no known rate, so nothing to predict")
         asked = paper.asked(PROMPTS)
         scores = paper.scores(Arm(name="arm"), asked)
         kept = [(each, s) for each, s in zip(asked, scores, strict=True) if s is not None]

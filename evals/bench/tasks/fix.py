@@ -20,7 +20,7 @@ class Fix:
 
     def score(self, paper: Paper) -> Score | None:
         """Score the fix; unscored where none was handed in, None for a specimen with nothing to mend."""
-        if not paper.truth.planted or paper.harness.measure is None:
+        if not (paper.truth.planted and paper.truth.rates_known and paper.harness.measure):
             return None
         submitted = paper.investigation.submission
         if submitted is None or submitted.fix is None:

@@ -20,8 +20,8 @@ class Predict:
 
     def score(self, paper: Paper) -> Score:
         """Score the forecasts against one sampled answer to each prompt; unscored where nothing varies."""
-        if paper.harness.measure is None:
-            return Score(unscored="the case has no measure, so there is no outcome")
+        if paper.harness.measure is None or not paper.truth.rates_known:
+            return Score(unscored="no measure or no known rate, so nothing to predict")
         asked = paper.asked(PROMPTS)
         scores = paper.scores(Arm(name="arm"), asked)
         kept = [
