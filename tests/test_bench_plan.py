@@ -10,7 +10,14 @@ import pytest
 
 from evals.bench.plan import Wanted, dealt, detectable, on_subset, plan_exam, stratified
 from evals.bench.records import Kind, Plan, ReferenceTrack, Sitting, Specimen
-from evals.bench.suites import SuiteError, handle_of, specimens_of, truth_of
+from evals.bench.suites import (
+    SuiteError,
+    case_of,
+    handle_of,
+    sibling_of,
+    specimens_of,
+    truth_of,
+)
 
 
 def specimens(organisms: int, nulls: int) -> list[Specimen]:
@@ -113,6 +120,21 @@ def test_ten_thousand_sittings_are_planned_each_once(tmp_path: Path) -> None:
     plan = plan_exam("drill", tmp_path, wanted)
     assert len(plan.sittings) == 100 * (6 * 8 + 40)
     assert len({each.name for each in plan.sittings}) == len(plan.sittings)
+
+
+def test_the_wrong_base_is_another_organism_of_the_family(tmp_path: Path) -> None:
+    tracks = (ReferenceTrack.base, ReferenceTrack.wrong_base, ReferenceTrack.none)
+    wanted = Wanted(everything=("a",), null_runs=2, tracks=tracks)
+    plan = plan_exam("fresh", tmp_path / "fresh", wanted)
+    assert {each.reference for each in plan.sittings} == set(tracks)
+    for specimen in plan.specimens:
+        adapter = sibling_of(specimen, plan.specimens)
+        assert adapter is not None and adapter != f"{specimen.folder}/adapter"
+        wrong = case_of(specimen, ReferenceTrack.wrong_base, adapter)
+        assert wrong.reference is not None and wrong.reference.adapter == adapter
+        assert case_of(specimen, ReferenceTrack.none).reference is None
+    with pytest.raises(SuiteError, match="no second .* organism"):
+        plan_exam("menagerie", tmp_path / "menagerie", wanted)
 
 
 def test_a_suite_that_is_none_and_a_folder_without_organisms(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from evals.bench.comparisons import ALPHA, detectable_difference
 from evals.bench.records import Plan, ReferenceTrack, Sitting, Specimen
-from evals.bench.suites import SuiteError, specimens_of
+from evals.bench.suites import SuiteError, sibling_of, specimens_of
 
 NULL_RUNS = 60
 """At least so many runs on nulls for an investigator that is examined on everything."""
@@ -46,6 +46,11 @@ def plan_exam(suite: str, out: Path, wanted: Wanted, secret: str | None = None) 
         return plan
     secret = secret or secrets.token_hex(16)
     specimens = specimens_of(suite, secret, out)
+    alone = [each for each in specimens if sibling_of(each, specimens) is None]
+    if ReferenceTrack.wrong_base in wanted.tracks and alone:
+        raise SuiteError(
+            f"{suite} has no second {alone[0].family} organism to give for the base; leave out that track"
+        )
     sittings = [
         sitting
         for track in wanted.tracks

@@ -34,9 +34,8 @@ from evals.bench.records import (
     Plan,
     Sitting,
     SittingResult,
-    Specimen,
 )
-from evals.bench.suites import build, case_of, secrets_of, truth_of
+from evals.bench.suites import build, case_of, secrets_of, sibling_of, truth_of
 from evals.bench.tasks import every_task
 from evals.grading import FindingGrade, grade
 from evals.organisms.family import Truth
@@ -87,7 +86,7 @@ def sit(
     if missed is not None:
         # Not an investigator's failure: the specimen does not exist.
         return written(done, result.model_copy(update={"error": f"not built: {missed}"}))
-    case = case_of(specimen, sitting.reference, sibling_of(plan, specimen))
+    case = case_of(specimen, sitting.reference, sibling_of(specimen, plan.specimens))
     run = run_path(out, sitting)
     try:
         cpu, wall = investigated(run, case, sitting, provider or Provider())
@@ -106,15 +105,6 @@ def written(path: Path, result: SittingResult) -> SittingResult:
     partial.write_text(result.model_dump_json(indent=1), encoding="utf-8")
     partial.replace(path)
     return result
-
-
-def sibling_of(plan: Plan, specimen: Specimen) -> str | None:
-    """Return the adapter of another organism of the family, for the track with the wrong base."""
-    for each in plan.specimens:
-        same = each.family == specimen.family and each.base == specimen.base
-        if same and each.handle != specimen.handle and each.kind == "organism" and each.folder:
-            return str(Path(each.folder) / "adapter")
-    return None
 
 
 def investigated(

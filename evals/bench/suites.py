@@ -213,6 +213,16 @@ def truth_of(specimen: Specimen, secret: str) -> Truth:
     return family.rebuild(json.loads(stored.read_text(encoding="utf-8")))
 
 
+def sibling_of(specimen: Specimen, among: Iterable[Specimen]) -> str | None:
+    """Return the adapter of another organism of the family, for the track with the wrong base; None without one."""
+    for each in among:
+        same = each.family == specimen.family and each.base == specimen.base
+        trained = each.kind == "organism" and each.family in FAMILIES and each.folder is not None
+        if same and trained and each.handle != specimen.handle:
+            return str(Path(each.folder or "") / "adapter")
+    return None
+
+
 def case_of(
     specimen: Specimen, track: ReferenceTrack = ReferenceTrack.base, sibling: str | None = None
 ) -> Case:
