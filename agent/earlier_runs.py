@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.case import Limits
-from agent.run_folder import Event, RunDamaged, parse_line, read_events
+from agent.run_folder import Event, RunDamaged, read_events, read_line
 from tools.registry import Record, ToolError
 from tools.sequential import alpha_share
 
@@ -90,10 +90,10 @@ def count_earlier(
 def logs_of(runs: Path, case: str, subject: str) -> Iterator[list[Event]]:
     """Yield the events of every countable run of a case on a subject."""
     for log in sorted([*runs.glob("*/events.jsonl"), *runs.glob("*/aggregate/events.jsonl")]):
-        with log.open(encoding="utf-8", errors="replace") as lines:
+        with log.open("rb") as lines:
             first = lines.readline()
         try:
-            opened = parse_line(first.rstrip("\n")).data
+            opened = read_line(first.rstrip(b"\n")).data
             same = (opened["case"]["name"], opened["catalogue"]["models"].get("subject"))
             if same == (case, subject):
                 yield read_events(log)[0]

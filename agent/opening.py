@@ -14,7 +14,7 @@ from typing import Any
 from agent.case import Case
 from agent.investigation import Investigation
 from agent.population import population_of
-from agent.run_folder import FORMAT, RunError, RunFolder, sync_folder
+from agent.run_folder import FORMAT, RunError, RunFolder, no_collection, sync_folder
 from tools.boundary import Catalogue
 from tools.experiment import Experiment
 from tools.judging import Judge
@@ -103,8 +103,9 @@ def resume_run(path: Path, worker: Worker, *, accept_code_change: bool = False) 
 
 def read_run(path: Path) -> Investigation:
     """Open a run for reading, without a model; raises `RunError` for what is no run."""
-    folder = RunFolder(path)
-    return Investigation(folder, ReadOnlyWorker(catalogue_of(folder)))
+    with no_collection():
+        folder = RunFolder(path)
+        return Investigation(folder, ReadOnlyWorker(catalogue_of(folder)))
 
 
 def stored_case(path: Path) -> Case:

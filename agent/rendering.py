@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from agent import plots
 from agent.citations import as_json_text
 from agent.finding import Finding
+from agent.investigation import ExperimentEntry
 from agent.opening import read_run
 from agent.prediction import Prediction
 from agent.report import Evidence, Report, build_report
@@ -48,6 +49,7 @@ STATISTICS = {
     "existence": "exact binomial",
 }
 SHOWN_JSON = 20_000
+MOST_EXPERIMENTS = 500
 MEASURE: TypeAdapter[Measure] = TypeAdapter(Measure)
 
 
@@ -66,10 +68,15 @@ def write_report(folder: Path) -> Path:
 def rendered(report: Report) -> dict[str, str]:
     """Return the content of every file of a report."""
     return {
-        "report.json": report.model_dump_json(indent=1) + "\n",
+        "report.json": as_json(report),
         "report.md": render_markdown(report),
         "report.html": render_html(report),
     }
+
+
+def as_json(report: Report) -> str:
+    """Return the report as JSON."""
+    return report.model_dump_json(indent=1) + "\n"
 
 
 def render_html(report: Report) -> str:
@@ -109,6 +116,24 @@ def forests(report: Report) -> list[tuple[str, Markup]]:
         for unit in units
     ]
     return [(unit, figure) for unit, figure in drawn if figure]
+
+
+def listed_experiments(report: Report) -> list[ExperimentEntry]:
+    """Return the experiments that a page lists: all, or of very many the first and those it refers to."""
+    if len(report.experiments) <= MOST_EXPERIMENTS:
+        return list(report.experiments)
+    prose = [report.summary, *(f.interpretation for f in report.findings if f.interpretation)]
+    anchors = {segment.anchor for text in prose for segment in text.segments}
+    named = {each.experiment for each in report.evidence}
+    named |= {each["experiment"] for each in report.screens}
+    named |= {report.step_zero.experiment} if report.step_zero else set()
+    return [
+        each
+        for each in report.experiments
+        if each.number <= MOST_EXPERIMENTS
+        or each.number in named
+        or f"exp-{each.number}" in anchors
+    ]
 
 
 def plain(value: Any) -> Any:
@@ -197,6 +222,7 @@ FILTERS: dict[str, Any] = {
 NAMES: dict[str, Any] = {
     "marks": MARKS,
     "level_words": LEVEL_WORDS,
+    "listed_experiments": listed_experiments,
     "template_dots": plots.template_dots,
     "dose_response": dose_figure,
     "place": "",

@@ -121,11 +121,11 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Compare two runs: case, models, code, registrations, verdicts, effects."""
-    from agent.opening import read_run
     from agent.review.comparison import compare, lines_of
+    from agent.review.opened import Opened
 
     with faults_told():
-        found = compare(read_run(first), read_run(second))
+        found = compare(Opened(first).side, Opened(second).side)
     if as_json:
         put_json(found.model_dump(mode="json"))
         return

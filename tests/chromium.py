@@ -84,7 +84,9 @@ class Browser:
 
     def value(self, expression: str) -> Any:
         """Return what an expression comes to in the page."""
-        found = self.tell("Runtime.evaluate", expression=expression, returnByValue=True)
+        found = self.tell(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator
+from importlib import resources
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -20,7 +21,7 @@ from agent.review.records import read_reviews
 from agent.run_folder import RunFolder
 from tests.chromium import BINARY, HARMFUL, Browser, browser
 from tests.hostile_runs import PAYLOADS, make_hostile_runs
-from tests.review_server import site
+from tests.review_server import Site, site
 from tests.scripted_run import make_run
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +49,11 @@ DULL = """
       return (a + .05) / (b + .05) < 4.5 }).map(e => e.outerHTML.slice(0, 200)) })()
 """
 """Words with less than 4.5 to 1 of contrast."""
+FAULTS = """
+axe.run(document, {resultTypes: ['violations']}).then(found =>
+  found.violations.map(each => `${each.impact} ${each.id}: ${each.nodes.map(node => node.html).join(' ')}`))
+"""
+"""What axe is sure is wrong for those who read a page by ear, by keyboard or with weak eyes."""
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +83,15 @@ def start(runs: Path, who: str) -> tuple[subprocess.Popen[str], str]:
 def stop(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
+
+
+def every_page(page: Site) -> list[str]:
+    """Return an address of every page there is, for the runs `one` and `two`."""
+    run = f"run/{page.key('one')}"
+    keys = f"first={page.key('one')}&second={page.key('two')}"
+    names = ["", "search?q=yes", "compare", f"compare?{keys}", "agreement", "run/none", run]
+    parts = ("report", "finding/P1", "finding/N1", "transcript", "ledger", "evidence", "evidence/4")
+    return [*names, *(f"{run}/{part}" for part in parts)]
 
 
 def quiet(window: Browser, own: str) -> None:
@@ -166,12 +181,8 @@ def test_pages_can_be_read_in_light_in_the_dark_and_on_a_phone(
     window: Browser, made: Path, tmp_path: Path, dark: bool, width: int
 ) -> None:
     with site(made) as page:
-        run = f"run/{page.key('one')}"
         window.look(dark=dark, width=width)
-        keys = f"first={page.key('one')}&second={page.key('two')}"
-        names = ["", "search?q=yes", f"compare?{keys}", "agreement", "run/none", run]
-        parts = ("report", "finding/P1", "transcript", "ledger", "evidence", "evidence/4")
-        for name in (*names, *(f"{run}/{part}" for part in parts)):
+        for name in every_page(page):
             window.go(page.address + name)
             picture = tmp_path / f"{re.sub(r'[^a-z]', '-', name)}.png"
             window.photograph(picture)
@@ -183,6 +194,21 @@ def test_pages_can_be_read_in_light_in_the_dark_and_on_a_phone(
             assert window.value(DULL) == [], name
             paper = window.value("getComputedStyle(document.body).backgroundColor")
             assert paper == ("rgb(22, 24, 27)" if dark else "rgb(253, 253, 251)"), name
+    window.look()
+
+
+@pytest.mark.parametrize(("dark", "width"), ROOMY)
+def test_axe_finds_no_fault_on_any_page(
+    window: Browser, made: Path, dark: bool, width: int
+) -> None:
+    axe = (resources.files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
+    window.look(dark=dark, width=width)
+    with site(made) as page:
+        report = write_report(made / "one") / "report.html"
+        for address in (*(page.address + name for name in every_page(page)), report.as_uri()):
+            window.go(address)
+            assert window.value(f"{axe}; 0") == 0
+            assert window.value(FAULTS) == [], address
     window.look()
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agent.opening import read_run
 from agent.review.comparison import compare, differences, lines_of
+from agent.review.opened import Opened
 from naturalist import app
 from tests.scripted_run import case_of, level, make_run, prediction, turns
 
@@ -42,7 +42,7 @@ def renamed(arm: dict[str, object]) -> dict[str, object]:
 
 
 def test_a_run_and_its_repetition_are_the_same(runs: Path) -> None:
-    found = compare(read_run(runs / "one"), read_run(runs / "same"))
+    found = compare(Opened(runs / "one").side, Opened(runs / "same").side)
     assert found.case == found.models == found.code == found.other == ()
     assert [each.agrees for each in found.questions] == [True, True, True]
     assert found.questions[0].change == "0 points"
@@ -52,7 +52,7 @@ def test_a_run_and_its_repetition_are_the_same(runs: Path) -> None:
 
 
 def test_questions_are_matched_by_what_they_compare(runs: Path) -> None:
-    found = compare(read_run(runs / "one"), read_run(runs / "other"))
+    found = compare(Opened(runs / "one").side, Opened(runs / "other").side)
     assert [(d.what, d.second) for d in found.case] == [("behaviour", "Another question?")]
     first = next(q for q in found.questions if q.first and q.first.id == "P1")
     assert first.second is not None and first.second.id == "P1" and first.agrees
@@ -87,5 +87,5 @@ def test_the_command_prints_text_and_json(runs: Path) -> None:
 
 
 def test_nothing_of_where_the_models_are_is_told(runs: Path) -> None:
-    told = "\n".join(lines_of(compare(read_run(runs / "one"), read_run(runs / "other"))))
+    told = "\n".join(lines_of(compare(Opened(runs / "one").side, Opened(runs / "other").side)))
     assert "/secret/place" not in told and "a hidden word" not in told

@@ -7,7 +7,6 @@ import hashlib
 import html
 import json
 import re
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.finding import Finding
 from agent.rendering import render_html, render_markdown, write_report
-from agent.report import Evidence, Report, build_report, shown
+from agent.report import Report, build_report, shown
 from agent.safe_text import markdown_block, markdown_text, safe_text
 from agent.wording import name as in_ticks
 from tests.scripted_run import case_of, level, make_run, prediction, turns
@@ -246,29 +244,6 @@ def test_safe_text_is_printable_and_settled(text: str) -> None:
     assert "\n" not in markdown_text(text)
     fence, *_, last = markdown_block(text).split("\n")
     assert fence == f"{last}text" and last not in safe
-
-
-def test_a_report_of_twenty_findings_and_two_thousand_items_is_small_and_quick(
-    report: Report,
-) -> None:
-    finding, evidence = report.findings[0], report.evidence_for("P1")
-    assert evidence is not None
-    long = {"prompt": (("user", "words " * 80),), "outputs": ("answer " * 60,)}
-    arms = tuple(
-        arm.model_copy(update={"shown": tuple(s.model_copy(update=long) for s in arm.shown)})
-        for arm in evidence.arms
-    )
-    findings: list[Finding] = []
-    every: list[Evidence] = []
-    for number in range(20):
-        name = f"P{number + 1}"
-        findings.append(finding.model_copy(update={"id": name}))
-        every.append(evidence.model_copy(update={"finding": name, "arms": arms}))
-    large = report.model_copy(update={"findings": tuple(findings), "evidence": tuple(every)})
-    started = time.process_time()
-    page = render_html(large)
-    assert time.process_time() - started < 3
-    assert 500_000 < len(page.encode()) < 2_000_000
 
 
 def test_without_a_reference_every_finding_says_so(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from agent.run_folder import (
     RunError,
     RunFolder,
     RunLocked,
-    parse_line,
+    read_line,
     redact,
 )
 from tests.scripted_run import TABLE, case_of, make_run, worker_for
@@ -39,7 +39,7 @@ def test_a_line_reads_back_as_it_was(data: dict[str, Any]) -> None:
     event = Event(seq=3, type="note", data=data, prev="0" * 64)
     line = event.line()
     assert "\n" not in line
-    assert parse_line(line).line() == line
+    assert read_line(line.encode()).line() == line
 
 
 def written(path: Path, count: int = 6) -> Path:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import zlib
+import time
 from pathlib import Path
 
 import pytest
 
 from agent.finding import findings
+from agent.investigation import Investigation
 from agent.opening import read_run
 from agent.review import following as run_following
+from agent.review import opened
+from agent.review.desk import Desk
 from agent.review.index import RunIndex, match_of
 from agent.run_folder import Event, RunFolder, RunLocked, is_written, read_events, read_on
+from tests.review_server import site
 from tests.scripted_run import make_run
 
 
@@ -61,6 +65,26 @@ def test_events_are_read_from_where_they_stand(runs: Path) -> None:
     verdicts = [event for event in stored if event.type == "verdict"]
     assert index.events(entry, runs / "one", 0, 9, ("verdict",)) == verdicts
     assert index.events(entry, runs / "one", 0, 1, ("verdict",), skip=1) == verdicts[1:2]
+
+
+def test_a_run_is_opened_once_while_its_log_is_the_same(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    real = opened.read_run
+
+    def counted(path: Path) -> Investigation:
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(opened, "read_run", counted)
+    desk = Desk(index_of(runs), "ann")
+    desk.warm()
+    (_, path) = desk.run(desk.index.runs()[0].key)
+    assert desk.finding(path, "P1")[1].id == "P1" and len(read) == 1
+    with RunFolder(path, write=True) as folder:
+        folder.append("note", {"text": "one more", "turn": 9})
+    assert desk.finding(path, "N2")[1].id == "N2" and len(read) == 2
 
 
 def test_only_what_was_added_is_read(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,21 +201,39 @@ def test_a_query_is_words_and_nothing_else(runs: Path, query: str) -> None:
     assert all(word.startswith('"') for word in match_of(query).split(" ") if word and word != "b*")
 
 
-def test_a_run_of_a_hundred_thousand_events_is_indexed_whole(runs: Path) -> None:
+def lengthen(path: Path, count: int) -> int:
+    """Write so many more events into a log, experiments among them; return the number of the last."""
+    events = RunFolder(path).events
+    done = [event for event in events if event.type == "experiment"]
+    last = events[-1]
+    with (path / "events.jsonl").open("ab") as log:
+        for seq in range(last.seq + 1, last.seq + count + 1):
+            kind, data = "turn", {"text": f"step w{seq} of it"}
+            if seq % 100 == 0:
+                kind, data = "experiment", {**done[-1].data, "number": len(done) + seq // 100}
+            prev = hashlib.sha256(last.line().encode()).hexdigest()
+            last = Event(seq=seq, type=kind, data=data, prev=prev)
+            log.write(last.line().encode() + b"\n")
+    return last.seq
+
+
+def test_a_run_of_a_hundred_thousand_events_is_indexed_whole_and_every_page_of_it_is_quick(
+    runs: Path,
+) -> None:
+    last = lengthen(runs / "one", 100_000)
+    with site(runs) as page:
+        (entry,) = page.desk.index.runs()
+        run = f"/run/{entry.key}"
+        parts = ("finding/P1", "report", "transcript?from=90000", "ledger", "evidence")
+        names = ["/", run, *(f"{run}/{part}" for part in (*parts, "evidence/900"))]
+        names += ["/search?q=step", "/agreement", f"/compare?first={entry.key}&second={entry.key}"]
+        for name in names:
+            started = time.process_time()
+            answer = page.get(name)
+            assert answer.status == 200 and time.process_time() - started < 1, name
+            assert len(answer.body) < 2_000_000, name
     index = index_of(runs)
-    last = RunFolder(runs / "one").events[-1]
-    line = last.line()
-    with (runs / "one/events.jsonl").open("a", encoding="utf-8") as log:
-        for seq in range(last.seq + 1, last.seq + 100_001):
-            prev = hashlib.sha256(line.encode()).hexdigest()
-            body = (
-                f'{{"data":{{"text":"step w{seq} of it"}},"prev":"{prev}","seq":{seq},"type":"turn"'
-            )
-            line = f'{body},"crc":{zlib.crc32(f"{body}}}".encode())}}}'
-            log.write(f"{line}\n")
-    index.refresh()
-    (entry,) = index.runs()
-    assert entry.fault is None and entry.events == last.seq + 100_001
+    assert entry.fault is None and entry.events == last + 1
     (hit,) = index.search("w77777")[0]
     assert hit.place == "event/77777"
     (event,) = index.events(entry, runs / "one", 77777, 1)

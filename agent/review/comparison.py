@@ -6,10 +6,10 @@ arms, form and direction ask the same question, whatever the hypothesis was call
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agent.finding import Finding, findings
+from agent.finding import Finding
 from agent.investigation import Investigation
 from agent.opening import opened_event
 from agent.prediction import Prediction
@@ -77,22 +77,39 @@ class Comparison(Record):
         )
 
 
-def compare(first: Investigation, second: Investigation) -> Comparison:
+class Side(Record):
+    """One run, as far as it is compared."""
+
+    run: str
+    facts: dict[str, dict[str, Any]]
+    """What defines the run and what it cost, by kind."""
+    findings: tuple[Finding, ...]
+
+
+def compare(first: Side, second: Side) -> Comparison:
     """Compare two runs; nothing is tested here, since each run's verdicts stand for themselves."""
-    one, two = sorted_out(first), sorted_out(second)
+
+    def found(kind: str) -> tuple[Difference, ...]:
+        return tuple(differences(first.facts[kind], second.facts[kind]))
+
     return Comparison(
-        runs=(first.folder.path.name, second.folder.path.name),
-        case=tuple(differences(one["case"], two["case"])),
-        models=tuple(differences(one["models"], two["models"])),
-        code=tuple(differences(one["code"], two["code"])),
-        other=tuple(differences(one["other"], two["other"])),
-        spent=tuple(differences(spent(first), spent(second))),
-        questions=tuple(matched(findings(first), findings(second))),
+        runs=(first.run, second.run),
+        case=found("case"),
+        models=found("models"),
+        code=found("code"),
+        other=found("other"),
+        spent=found("spent"),
+        questions=tuple(matched(first.findings, second.findings)),
     )
 
 
-def sorted_out(run: Investigation) -> dict[str, dict[str, Any]]:
-    """Return what defines a run, by kind."""
+def side_of(run: Investigation, found: Sequence[Finding]) -> Side:
+    """Return a run, with its findings, as a side of a comparison."""
+    return Side(run=run.folder.path.name, facts=facts_of(run), findings=tuple(found))
+
+
+def facts_of(run: Investigation) -> dict[str, dict[str, Any]]:
+    """Return what defines a run and what it cost, by kind."""
     opened = opened_event(run.folder)
     versions = versions_of(run, opened)
     last = versions["sessions"][-1]
@@ -113,6 +130,7 @@ def sorted_out(run: Investigation) -> dict[str, dict[str, Any]]:
             "ended": run.ended,
             "answer": answer.model_dump(mode="json") if answer else None,
         },
+        "spent": spent(run),
     }
 
 
@@ -134,7 +152,7 @@ def told(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"
 
 
-def matched(first: list[Finding], second: list[Finding]) -> Iterator[Matched]:
+def matched(first: Sequence[Finding], second: Sequence[Finding]) -> Iterator[Matched]:
     """Yield every registered question of either run.
 
     One that was asked more than once is matched with the registration that differs least, then in order.

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from agent.finding import Finding
-from agent.investigation import Investigation
-from agent.opening import read_run
-from agent.rendering import rendered
-from agent.report import Report, build_report, row_outputs
+from agent.report import row_outputs
 from agent.review.comparison import Comparison, compare
 from agent.review.index import Entry, RunIndex
 from agent.review.indexed_words import raw_arms
+from agent.review.opened import MOST_OPEN, Opened, opened
 from agent.review.records import (
     Agreement,
     Review,
@@ -106,32 +103,6 @@ class Stored(Record):
     """Whether a measure was asked for: some output of the arm has a score."""
 
 
-class Opened:
-    """A run read from its log, with its report."""
-
-    def __init__(self, path: Path) -> None:
-        self.investigation: Investigation = read_run(path)
-        self.report: Report = build_report(self.investigation)
-        text = rendered(self.report)["report.json"]
-        self.digest = hashlib.sha256(text.encode()).hexdigest()
-
-
-@lru_cache(maxsize=6)
-def opened_as(path: Path, size: int, changed: int) -> Opened:
-    """Open a run as it is at that size and time."""
-    return Opened(path)
-
-
-def opened(path: Path) -> Opened:
-    """Open a run, or return it as it was opened before if its log is still the same."""
-    try:
-        seen = (path / "events.jsonl").stat()
-        return opened_as(path, seen.st_size, seen.st_mtime_ns)
-    except (OSError, *UNUSABLE) as error:
-        why = str(error) or type(error).__name__
-        raise RunError(f"this run cannot be read ({why}); `naturalist verify` says more") from None
-
-
 class Desk:
     """The runs of a folder in front of one reviewer."""
 
@@ -186,9 +157,25 @@ class Desk:
                 passed = passed or place == after
         return next(iter([*behind, *left]), None)
 
+    def opened(self, path: Path) -> Opened:
+        """Return a run with its report; raise `RunError` for one that cannot be read."""
+        try:
+            return opened(path)
+        except RunError as error:
+            raise RunError(
+                f"this run cannot be read ({error}); `naturalist verify` says more"
+            ) from None
+
+    def warm(self) -> None:
+        """Open the newest runs that have ended, so that nobody waits for a long log to be read."""
+        folders = self.index.folders()
+        for entry in [each for each in self.index.runs() if each.ended][:MOST_OPEN]:
+            with contextlib.suppress(RunError):
+                opened(folders[entry.name])
+
     def finding(self, path: Path, name: str) -> tuple[Opened, Finding]:
         """Return a finding with its run; raise `NotThere` for a name that is none."""
-        run = opened(path)
+        run = self.opened(path)
         for finding in run.report.findings:
             if finding.id == name:
                 return run, finding
@@ -272,7 +259,7 @@ class Desk:
 
     def compare(self, first: Path, second: Path) -> Comparison:
         """Compare two runs."""
-        return compare(opened(first).investigation, opened(second).investigation)
+        return compare(self.opened(first).side, self.opened(second).side)
 
     def seen_reviews(self) -> dict[str, list[Review]]:
         """Return, by run, every review that this reviewer may see."""

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.finding import findings
-from agent.opening import read_run
 from agent.review.indexed_words import (
     MOST_ROWS,
     event_title,
@@ -23,6 +21,7 @@ from agent.review.indexed_words import (
     raw_arms,
     row_words,
 )
+from agent.review.opened import opened
 from agent.run_folder import Event, RunDamaged, RunError, read_on
 from agent.verify import UNUSABLE
 from tools.blobs import BlobStore
@@ -137,9 +136,9 @@ class Follower:
 
     def _find(self) -> None:
         try:
-            found = findings(read_run(self.path))
-        except (RunError, *UNUSABLE) as error:
-            self.fault = f"{error}"[:500] or type(error).__name__
+            found = opened(self.path).report.findings
+        except RunError as error:
+            self.fault = str(error)
             return
         self.stale = False
         self.findings = json.dumps(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.review.following import ROOM, Follower, forget, part, transaction
-from agent.run_folder import Event, is_written, parse_line
+from agent.run_folder import Event, is_written, read_line
 from agent.safe_text import safe_text
 from tools.registry import Record
 
@@ -201,7 +201,7 @@ class RunIndex:
                 (entry.number, start, *kinds, count, skip),
             ).fetchall()
         with (path / "events.jsonl").open("rb") as log:
-            return [parse_line(part(log, *place).decode()) for place in places]
+            return [read_line(part(log, *place)) for place in places]
 
 
 def entry_of(row: tuple[Any, ...], live: bool) -> Entry:

@@ -20,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from agent.rendering import ORDER, PAGES, forests, html_pages, registered
-from agent.review.desk import EVENTS_PAGE, ROWS_PAGE, Desk, NotThere, Seen, as_json, opened
+from agent.review.desk import EVENTS_PAGE, ROWS_PAGE, Desk, NotThere, Seen, as_json
 from agent.review.guard import Guard
 from agent.review.index import Entry
 from agent.review.records import JUDGEMENTS, as_csv
@@ -181,7 +181,7 @@ class Pages:
     def report(self, request: Request) -> Response:
         """The report of a run, rendered from its log."""
         entry, path = self.place(request)
-        report = opened(path).report
+        report = self.desk.opened(path).report
         content: dict[str, Any] = {
             "entry": entry,
             "report": report,

@@ -21,7 +21,7 @@ LOOK_AGAIN_S = 1.0
 
 
 class Watch(threading.Thread):
-    """Brings the index up to the logs, again and again, until it is stopped."""
+    """Brings the index up to the logs, again and again, until it is stopped, and has runs open for readers."""
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(name="watch", daemon=True)
@@ -33,6 +33,7 @@ class Watch(threading.Thread):
         while not self.stopped.is_set():
             try:
                 self.desk.index.refresh()
+                self.desk.warm()
             except (sqlite3.Error, OSError) as error:
                 if str(error) != told:
                     say(f"the index could not be brought up to date: {error}")

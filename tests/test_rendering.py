@@ -1,0 +1,60 @@
+"""Pages stay small and quick, however much a run holds."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from agent.finding import Finding
+from agent.opening import read_run
+from agent.rendering import render_html
+from agent.report import Evidence, Report, build_report
+from tests.scripted_run import make_run
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    path = tmp_path_factory.mktemp("runs") / "run"
+    make_run(path)
+    return build_report(read_run(path))
+
+
+def test_a_report_of_twenty_findings_and_two_thousand_items_is_small_and_quick(
+    report: Report,
+) -> None:
+    finding, evidence = report.findings[0], report.evidence_for("P1")
+    assert evidence is not None
+    long = {"prompt": (("user", "words " * 80),), "outputs": ("answer " * 60,)}
+    arms = tuple(
+        arm.model_copy(update={"shown": tuple(s.model_copy(update=long) for s in arm.shown)})
+        for arm in evidence.arms
+    )
+    findings: list[Finding] = []
+    every: list[Evidence] = []
+    for number in range(20):
+        name = f"P{number + 1}"
+        findings.append(finding.model_copy(update={"id": name}))
+        every.append(evidence.model_copy(update={"finding": name, "arms": arms}))
+    large = report.model_copy(update={"findings": tuple(findings), "evidence": tuple(every)})
+    started = time.process_time()
+    page = render_html(large)
+    assert time.process_time() - started < 3
+    assert 500_000 < len(page.encode()) < 2_000_000
+
+
+def test_of_very_many_experiments_a_page_lists_the_first_and_those_it_refers_to(
+    report: Report,
+) -> None:
+    entry = report.experiments[0]
+    every = tuple(entry.model_copy(update={"number": k}) for k in range(1, 20_001))
+    zero = report.step_zero
+    assert zero is not None
+    known = {each.number for each in report.experiments}
+    screen = {"tool": "s", "experiment": 19_000, "result": {}, "error": None}
+    update = {"experiments": every, "screens": (screen,)}
+    page = render_html(report.model_copy(update=update))
+    listed = re.findall(r'<tr id="exp-(\d+)"', page)
+    assert len(listed) == 501 and {"500", "19000", *map(str, known)} <= set(listed)
+    assert "501 of 20000 experiments" in page and len(page.encode()) < 500_000
