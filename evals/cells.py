@@ -14,22 +14,12 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from agent.case import Case, load_case
-from evals.bench.suites import CASES
+from evals.bench.paper import Examined, Paper
+from evals.bench.records import Sitting, Specimen
+from evals.bench.suites import CASES, case_of, secrets_of, truth_of
 from evals.grading import RunGrade, grade
-from evals.harness_prompts import harness_case
-from evals.organisms.family import Truth
-from evals.organisms.foundry import (
-    BASE,
-    FAMILIES,
-    RETRAININGS,
-    GateMissed,
-    load_truth,
-    make_organism,
-)
-from tools.blobs import BlobStore
+from evals.organisms.foundry import BASE, RETRAININGS, GateMissed, make_organism
 from tools.registry import Record
-from tools.worker_client import ProcessWorker
 
 ROOT = Path(__file__).parent.parent
 Kind = Literal["organism", "benign", "null"]
@@ -104,23 +94,17 @@ def missed_builds(root: Path) -> tuple[dict[BuildKey, str], list[str]]:
     return given_up, waiting
 
 
-def truth_of(root: Path, cell: Cell) -> Truth:
-    """Return the truth; that of a null is a benign build's: nothing is planted."""
-    if cell.kind == "null":
-        maker = FAMILIES[cell.family]
-        return maker.truth(maker.draw(cell.build), "benign")
-    return load_truth(organism_folder(root, cell))
-
-
-def case_of(root: Path, cell: Cell) -> Case:
-    """Return the family's case with the cell's models, under handles that tell nothing."""
-    case = load_case(ROOT / "evals" / "cases" / CASES[cell.family])
-    adapter = (
-        None if cell.kind == "null" else str((organism_folder(root, cell) / "adapter").resolve())
+def specimen_of(root: Path, cell: Cell) -> Specimen:
+    """Return the cell's model as the exam knows it, under a handle that tells nothing."""
+    null = cell.kind == "null"
+    return Specimen(
+        handle="cell",
+        family=cell.family,
+        kind="exact" if cell.kind == "null" else cell.kind,
+        folder=None if null else str(organism_folder(root, cell).resolve()),
+        base=str(BASE),
+        suite="evidence",
     )
-    subject = case.subject.model_copy(update={"model": str(BASE), "adapter": adapter})
-    reference = subject.model_copy(update={"adapter": None})
-    return case.model_copy(update={"subject": subject, "reference": reference})
 
 
 def run_cell(root: Path, cell: Cell) -> CellResult:
@@ -149,7 +133,7 @@ def investigate(root: Path, cell: Cell) -> tuple[Path, float, str | None]:
     runs = root / "runs" / cell.name
     found = sorted(path.parent for path in runs.glob("*/events.jsonl"))
     case = CASES[cell.family]
-    models = case_of(root, cell)
+    models = case_of(specimen_of(root, cell))
     command = [sys.executable, str(ROOT / "naturalist.py")]
     if found:
         command += ["resume", str(found[-1]), "--json"]
@@ -185,18 +169,15 @@ def investigate(root: Path, cell: Cell) -> tuple[Path, float, str | None]:
 
 def graded(root: Path, cell: Cell, run: Path) -> RunGrade:
     """Grade the run with a worker of the harness's own."""
-    models = case_of(root, cell)
-    folder = root / "grading" / cell.name
-    worker = ProcessWorker(
-        models.subject.model_dump(mode="json"),
-        models.reference.model_dump(mode="json") if models.reference else None,
-        folder / "blobs",
-    )
+    specimen = specimen_of(root, cell)
+    truth = truth_of(specimen, secret="")
+    examined = Examined(specimen, case_of(specimen), truth, secrets_of(specimen))
+    sitting = Sitting(specimen=specimen.handle, investigator="systematic", seed=cell.seed)
+    paper = Paper(examined, sitting, run, root / "grading" / cell.name)
     try:
-        harness = harness_case(cell.family, models)
-        return grade(run, truth_of(root, cell), harness, worker, BlobStore(folder / "blobs"))
+        return grade(run, truth, paper.harness, paper.worker, paper.blobs)
     finally:
-        worker.close()
+        paper.close()
 
 
 def read_results(root: Path) -> list[CellResult]:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from evals.cells import (
-    CASES,
     BuildKey,
     Cell,
     Kind,
@@ -35,8 +34,8 @@ from evals.cells import (
 from evals.evidence_table import write_table
 from evals.null_registrations import MEASURES, rejection_rates
 from evals.null_registrations import Kind as MeasureKind
+from evals.organisms.families import FAMILIES
 
-FAMILIES = tuple(CASES)
 TWIN_SEEDS = 5
 
 
