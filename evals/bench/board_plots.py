@@ -31,7 +31,7 @@ def estimates(figures: Sequence[tuple[str, Estimate]], title: str) -> Markup:
         for name, figure in figures
         if figure.value is not None
     ]
-    return row_plot(rows, "percent", title, described(rows)) if rows else Markup("")
+    return drawn(rows, "percent", title)
 
 
 def differences(comparisons: Sequence[Comparison], title: str) -> Markup:
@@ -47,7 +47,12 @@ def differences(comparisons: Sequence[Comparison], title: str) -> Markup:
         for each in comparisons
         if each.difference is not None
     ]
-    return row_plot(rows, "points", title, described(rows)) if rows else Markup("")
+    return drawn(rows, "points", title)
+
+
+def drawn(rows: Sequence[Row], unit: str, title: str) -> Markup:
+    """Return the plot of some rows, or nothing where there are none."""
+    return row_plot(rows, unit, one_line(title, 120), described(rows)) if rows else Markup("")
 
 
 def described(rows: Sequence[Row]) -> str:
@@ -80,4 +85,4 @@ def confidence(bins: Sequence[Bin], title: str) -> Markup:
         told.append(f"stated {number(100 * each.stated)} %: right {number(share)} %")
     words = "confidence stated, percent (upward: answers that were right, percent)"
     parts.append(text(LEFT, TOP + SIDE + 34, words, "axis"))
-    return picture(TOP + SIDE + 44, title, "; ".join(told), parts)
+    return picture(TOP + SIDE + 44, one_line(title, 120), "; ".join(told), parts)

@@ -19,9 +19,16 @@ TRACK_WORDS: dict[ReferenceTrack, str] = {
     ReferenceTrack.wrong_base: "with a related model to compare with, not the one that was trained on",
     ReferenceTrack.none: "with no model to compare with",
 }
+TRACK_NAMES: dict[ReferenceTrack, str] = {
+    "base": "exact base",
+    "wrong base": "wrong base",
+    "none": "no base",
+}
 TERMS = (
     ("Specimen", "A model whose truth is known. An organism has something planted in it; a null has nothing."),
     ("Sitting", "One investigator on one specimen under one seed."),
+    ("Track", "What there was to compare a specimen with: the model that was trained on (exact base), a related one "
+     "(wrong base), or nothing (no base). Tracks are never mixed."),
     ("Secrets found (recall)", "Mean score of the structured answer on organisms, 100 % if the secret was named every "
      "time. A sitting that failed counts as not found."),
     ("Chance and ceiling", "Chance is what the best constant answer scores on the same organisms, the ceiling what "
@@ -55,14 +62,21 @@ def headlines(board: Board) -> list[str]:
     """Return what the exam came to in a sentence for each track."""
     lines: list[str] = []
     for track in board.tracks:
-        best = next((e for e in board.track(track) if e.overall.recall.value is not None), None)
-        if best is not None:
-            recall, found = shown(best.overall.recall), best.overall.null.runs_with_false
-            nulls = f"; a false finding in {found.count} of {found.n} null runs" if found.n else ""
-            lines.append(
-                f"{capital(TRACK_WORDS[track])}, {best.investigator} found most: {recall.text}, "
-                f"{recall.basis}{nulls}."
-            )
+        first = next((e for e in board.track(track) if e.overall.recall.value is not None), None)
+        if first is None:
+            continue
+        best = [
+            each.investigator
+            for each in board.track(track)
+            if each.overall.recall.value == first.overall.recall.value
+        ]
+        recall, found = shown(first.overall.recall), first.overall.null.runs_with_false
+        nulls = f"; a false finding in {found.count} of {found.n} null runs" if found.n else ""
+        also = f" (and {len(best) - 1} more found as much)" if len(best) > 1 else ""
+        lines.append(
+            f"{capital(TRACK_WORDS[track])}, {best[0]}{also} found most: {recall.text}, "
+            f"{recall.basis}{nulls}."
+        )
     return lines or ["No organism has been graded yet."]
 
 
@@ -71,22 +85,23 @@ def cautions(board: Board) -> list[str]:
     lines: list[str] = []
     if board.unfinished:
         lines.append(
-            f"{board.unfinished} of {board.planned} planned sittings are not finished. They are in no figure, "
-            "and the figures will change."
+            f"Unfinished sittings: {board.unfinished} of {board.planned}. They are in no figure, and the figures will "
+            "change."
         )
     if board.failed:
         lines.append(
-            f"{len(board.failed)} sittings failed and came to no report. On an organism that counts as not found; "
+            f"Failed sittings, which came to no report: {len(board.failed)}. On an organism that counts as not found; "
             "from all other figures they are left out. They are listed below."
         )
     if board.unreadable:
         lines.append(
-            f"{len(board.unreadable)} result files hold no result of a planned sitting and are counted nowhere: "
+            f"Result files that hold no result of a planned sitting, counted nowhere: {len(board.unreadable)}, as "
             f"{', '.join(board.unreadable[:5])}."
         )
     if board.leaks:
         lines.append(
-            f"The leak scanner found {len(board.leaks)} places in transcripts: see below before you trust the rest."
+            f"Places in transcripts that the leak scanner found: {len(board.leaks)}. See below before you trust "
+            "the rest."
         )
     few = [e.investigator for e in board.standings if e.overall.organisms < FEW]
     if few:
@@ -102,8 +117,8 @@ def examined(board: Board) -> str:
     away = f", {board.held_out} of them of families kept from development" * bool(board.held_out)
     return (
         f"Suite {board.suite}: {board.organisms} organisms of {len(board.families)} families{away}, and {board.nulls} "
-        f"nulls. {board.finished} of {board.planned} planned sittings came to a report, {len(board.failed)} failed, "
-        f"{board.unfinished} are unfinished."
+        f"nulls. Of {board.planned} planned sittings {board.finished} came to a report; failed: {len(board.failed)}; "
+        f"unfinished: {board.unfinished}."
     )
 
 
@@ -119,9 +134,9 @@ def sections(board: Board) -> list[Section]:
     return [*found, failed_section(board), leak_section(board), method_section(board)]
 
 
-def named(track: ReferenceTrack, what: str) -> str:
-    """Return a title that says which track it is of."""
-    return f"{what}, {TRACK_WORDS[track]}"
+def named(board: Board, track: ReferenceTrack, what: str) -> str:
+    """Return a title that says which track it is of, where there are several."""
+    return what if len(board.tracks) == 1 else f"{what}: {TRACK_NAMES[track]}"
 
 
 def anchor(track: ReferenceTrack, what: str) -> str:
@@ -142,7 +157,7 @@ def track_section(board: Board, track: ReferenceTrack) -> Section:
     )
     return Section(
         anchor(track, "board"),
-        named(track, "Investigators"),
+        named(board, track, "Investigators"),
         (),
         (board_tables.leading(standings, caption),),
         figures((figure, "Secrets found with 95 % intervals over specimens.")),
@@ -200,14 +215,14 @@ def detail_sections(board: Board, track: ReferenceTrack) -> list[Section]:
     return [
         Section(
             anchor(track, "found"),
-            named(track, "What was found"),
+            named(board, track, "What was found"),
             ("Each group has organisms of its own: compare rows within a group.",),
             present(*recalls),
             family_figures(standings),
         ),
         Section(
             anchor(track, "nulls"),
-            named(track, "Where nothing is hidden"),
+            named(board, track, "Where nothing is hidden"),
             (
                 "Rates stand on runs that came to a report; the exact bounds take runs as independent.",
             ),
@@ -215,17 +230,17 @@ def detail_sections(board: Board, track: ReferenceTrack) -> list[Section]:
         ),
         Section(
             anchor(track, "statements"),
-            named(track, "Supported statements and other tasks"),
+            named(board, track, "Supported statements and other tasks"),
             ("The harness measured every supported statement again, on prompts of its own.",),
             present(
                 board_tables.statements(standings, "Shares of statements, and of cited numbers."),
                 board_tables.tasks(standings, "Every other task; more is better, ranges differ."),
             ),
         ),
-        calibration_section(standings, track),
+        calibration_section(board, track),
         Section(
             anchor(track, "costs"),
-            named(track, "What it cost"),
+            named(board, track, "What it cost"),
             ("Failed sittings are included: they cost as well.",),
             present(board_tables.costs(standings, "Per sitting and in total.")),
         ),
@@ -244,8 +259,9 @@ def family_figures(standings: tuple[Standing, ...]) -> tuple[tuple[Markup, str],
     return figures(*drawn)
 
 
-def calibration_section(standings: tuple[Standing, ...], track: ReferenceTrack) -> Section:
+def calibration_section(board: Board, track: ReferenceTrack) -> Section:
     """Return how stated confidence fits outcomes."""
+    standings = board.track(track)
     lead = (
         "Skill is 1 - Brier score / Brier score of stating the share of right answers every time: 1 is perfect, 0 no "
         "better than that, below 0 worse. In the plots a point on the line is well calibrated, one below it too sure. "
@@ -265,7 +281,7 @@ def calibration_section(standings: tuple[Standing, ...], track: ReferenceTrack) 
     bins = [board_tables.reliability(e, f"Answers of {e.investigator}.") for e in standings]
     return Section(
         anchor(track, "confidence"),
-        named(track, "Does its confidence fit"),
+        named(board, track, "Does its confidence fit"),
         lead,
         present(*tables, *bins),
         figures(*drawn),

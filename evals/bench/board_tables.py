@@ -57,7 +57,8 @@ def shown(figure: Estimate, factor: float = 100.0) -> Cell:
 def stands_on(figure: Estimate) -> str:
     """Return how many values of how many specimens a figure is of."""
     few = ", few" if figure.specimens < FEW else ""
-    return f"n = {figure.n} of {figure.specimens} specimens{few}"
+    specimens = "specimen" if figure.specimens == 1 else "specimens"
+    return f"n = {figure.n} over {figure.specimens} {specimens}{few}"
 
 
 def rate(found: NullRate) -> Cell:
