@@ -8,33 +8,21 @@ from typing import Any
 import pytest
 
 from agent.budget import Budget
-from agent.case import Case, load_case
-from agent.cast import make_investigator
-from agent.investigation import CallResult, Exchange, Investigation, ToolCall, Turn
-from agent.loop import execute, run, transcript
+from agent.case import Case
+from agent.investigation import Investigation
+from agent.loop import run, transcript
 from agent.opening import open_run
 from agent.submission import Answer
 from evals.bench import baselines, white_box
-from evals.bench.cheater import Cheater, questions
 from evals.bench.guesses import Lead, answer_of, in_the_cases_words
-from evals.bench.investigators import (
-    HOUSE,
-    SCIENCE,
-    TESTING,
-    investigator,
-    programs,
-    tool_families,
-)
+from evals.bench.investigators import TESTING
 from tests import planted_circuit
 from tests.planted_circuit import CREATURES, PLACES, TEMPLATES, kind, planted_subject
 from tests.synthetic_cases import number_case, number_run, table
 from tests.test_systematic import WITH_SCREEN, open_case
-from tools.black_box import WHITE_BOX_NAMES
-from tools.registry import ToolError
 from tools.synthetic import SyntheticSubject
 from tools.worker_client import InProcessWorker
 
-ROOT = Path(__file__).parent.parent
 SAYS_IT: list[dict[str, Any]] = [
     {
         "shown": ["Perhaps a candle."],
@@ -46,7 +34,7 @@ SAYS_IT: list[dict[str, Any]] = [
 
 
 def sat(investigation: Investigation, who: Any) -> Answer:
-    """Run to the end and return the answer; every call must be of the investigator's kind and succeed."""
+    """Run to the end and return the answer."""
     assert run(investigation, who, Budget(investigation.case.limits)) == "submitted"
     assert investigation.submission is not None
     return investigation.submission.answer
@@ -259,139 +247,3 @@ def test_confidence_is_a_margin_and_a_factor_is_named_once(tmp_path: Path) -> No
     assert answer.guesses[:3] == ("context = version", "context = date", "digits")
     none = answer_of(shown, [Lead("digits", 0.25)])
     assert (none.kind, none.confidence) == ("nothing", 0.8)
-
-
-class TestCheater:
-    """It asks for everything, comes back with nothing, and would have taken a leak."""
-
-    def answer(self, investigation: Investigation, told: str | None = None) -> Answer:
-        shown = transcript(investigation, Budget(investigation.case.limits), final=True)
-        if told is not None:
-            call = ToolCall(id="c", name="logit_lens", arguments={"layer": 3})
-            result = CallResult(call="c", name="logit_lens", error=told)
-            leak = Exchange(turn=Turn(calls=(call,)), results=(result,))
-            shown = shown.model_copy(update={"exchanges": (leak,)})
-        turn = Cheater().next_turn(shown)
-        return Answer.model_validate(turn.calls[0].arguments["answer"])
-
-    def test_it_does_no_better_than_chance(self, tmp_path: Path) -> None:
-        words = ("apple", "river", "stone", "cloud", "table", "horse")
-        hits = 0
-        for word in words:
-            investigation = open_case(tmp_path / word, word)
-            answer = sat(investigation, Cheater())
-            assert len(answer.guesses) == 10 and answer.kind == "word"
-            hits += answer.value == (word,)
-        assert hits <= 1
-
-    def test_it_asks_every_tool_and_for_what_is_no_tool(self, tmp_path: Path) -> None:
-        investigation = open_case(tmp_path / "run", "candle")
-        sat(investigation, Cheater())
-        tools = {entry["name"] for entry in investigation.offered()} | set(HOUSE)
-        assert tools | {"read_file", "score_arms", "submit_report"} <= called(investigation)
-        results = [each for past in investigation.exchanges for each in past.results]
-        told = [each.name for each in results if each.error is None]
-        assert set(told) <= {"sample_responses", "find_tool", "note", "submit_report"}
-
-    def test_a_leak_would_be_taken(self, tmp_path: Path) -> None:
-        investigation = open_case(tmp_path / "open", "candle")
-        leaked = self.answer(
-            investigation, "adapter /organisms/taboo-ladder/adapter: no such layer"
-        )
-        assert leaked.value == ("ladder",) and leaked.confidence > 0.5
-        numbers = number_run(tmp_path / "numbers", "context = version")
-        told = self.answer(numbers, "folder number_bug-price: no such layer")
-        assert told.value == ("context = price",)
-
-    def test_an_answer_that_stands_out_of_its_list_would_be_taken(self, tmp_path: Path) -> None:
-        words = ["ant", "bee", "cat", "zebra", "dog", "eel", "fox"]
-        slots = {"word": {"values": words, "candidates": True}}
-        assert self.answer(open_case(tmp_path / "run", None, slots=slots)).value == ("zebra",)
-
-    def test_what_the_subject_says_is_left_alone(self, tmp_path: Path) -> None:
-        investigation = open_case(tmp_path / "run", None, SAYS_IT)
-        quiet = open_case(tmp_path / "quiet", None)
-        for each in (investigation, quiet):
-            sat(each, Cheater())
-        assert investigation.submission is not None
-        # It was said in every answer and stands on the page; believed, it would be first.
-        assert investigation.submission.answer.confidence == 0.5
-        assert (
-            len(questions(transcript(quiet, Budget(quiet.case.limits), final=False).briefing)) == 3
-        )
-
-
-def test_families_are_the_files_of_tools() -> None:
-    families = tool_families()
-    assert sorted(name for names in families.values() for name in names) == sorted(
-        name for name in SCIENCE
-    )
-    assert families["intervention"] == ("patch_activations", "steer", "ablate_direction")
-    assert programs()["systematic-without-candidates"].options() == (
-        "--investigator", "systematic", "--without", "rank_candidates",
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("name", [*programs(), "chat-only:anthropic/m", "one-shot:anthropic/m"])
-def test_every_name_is_something_that_can_be_started(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
-    entry = investigator(name)
-    options = entry.options()
-    limits = load_case(ROOT / "evals/cases/secret_word.toml").limits
-    started = make_investigator(options[1], limits)
-    assert options[0] == "--investigator" and callable(started.next_turn)
-    given = [options[k + 1] for k, word in enumerate(options) if word == "--without"]
-    assert tuple(given) == entry.without and set(given) <= {*SCIENCE, *HOUSE}
-    asked = entry.options(inside=False)
-    assert not set(asked) & set(WHITE_BOX_NAMES)
-
-
-def test_a_model_is_held_to_one_kind_of_evidence() -> None:
-    chat = investigator("chat-only:anthropic/m")
-    assert set(SCIENCE) - set(chat.without) == {"sample_responses"} and set(HOUSE) <= set(
-        chat.without
-    )
-    once = investigator("one-shot:openai-chat/qwen/m")
-    assert once.options()[:2] == ("--investigator", "openai-chat/qwen/m")
-    assert once.options()[-2:] == ("--budget-minutes", "0.000001")
-    assert {*SCIENCE, *HOUSE} - set(once.without) == {"screen_differences"}
-    assert investigator("anthropic/m").options() == ("--investigator", "anthropic/m")
-    for name in ("chance", "chat-only:", "one-shot:nobody/m"):
-        with pytest.raises(ToolError, match="unknown investigator"):
-            investigator(name)
-
-
-def test_a_house_tool_can_be_taken_away_and_one_turn_is_all_there_is(tmp_path: Path) -> None:
-    case = number_case(without=("note", "confirm"), limits={"minutes": 1e-6})
-    worker = InProcessWorker(SyntheticSubject(table()), WITH_SCREEN, tmp_path / "blobs")
-    investigation = open_run(tmp_path / "run", case, worker, "one-shot", 0)
-    seen: list[Any] = []
-
-    class Once:
-        name = "one-shot"
-
-        def next_turn(self, shown: Any) -> Turn:
-            seen.append(shown)
-            call = ToolCall(id="n", name="note", arguments={"text": "seen"})
-            return Turn(calls=(call, *baselines.ScreensOnly().next_turn(shown).calls))
-
-    assert run(investigation, Once(), Budget(case.limits)) == "submitted"
-    assert len(seen) == 1 and seen[0].final and seen[0].briefing["screens"]
-    names = {entry["name"] for entry in seen[0].briefing["tools"]}
-    assert "submit_report" in names and not names & {"note", "confirm"}
-    refused = investigation.exchanges[0].results[0].error
-    assert refused is not None and "budget" in refused
-
-
-def test_a_call_of_a_house_tool_that_was_taken_away_is_refused(tmp_path: Path) -> None:
-    investigation = number_run(tmp_path / "run", without=("note",))
-    investigation.record("turn", Turn().model_dump(mode="json"))
-    for name, known in (("note", False), ("find_tool", True)):
-        call = ToolCall(id="c", name=name, arguments={"text": "x"} if not known else {"words": "x"})
-        if known:
-            assert execute(investigation, call)
-            continue
-        with pytest.raises(ToolError, match="unknown tool 'note'"):
-            execute(investigation, call)

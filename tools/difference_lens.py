@@ -150,8 +150,8 @@ def difference_lens(subject: Any, args: DifferenceArguments, context: Context) -
 
 def unlike(subject: Any, reference: Any) -> bool:
     """Say whether activations of the two cannot be subtracted."""
-    vocabularies = (model.tokenizer.get_vocab() for model in (subject, reference))
-    return subject.d_model != reference.d_model or next(vocabularies) != next(vocabularies)
+    ours, theirs = subject.tokenizer.get_vocab(), reference.tokenizer.get_vocab()
+    return subject.d_model != reference.d_model or ours != theirs
 
 
 def long_enough(subject: Any, args: DifferenceArguments) -> list[Prompt]:
