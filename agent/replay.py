@@ -9,6 +9,7 @@ the model put out, and the clock.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -66,9 +67,7 @@ class ReplayFolder(RunFolder):
     def append(self, kind: str, data: dict[str, Any], *, sync: bool = False) -> Event:
         """Compare an event with the log and return the recorded one."""
         if kind == "clock":
-            # What was left of the minutes decided what was refused.
-            rest = self.recorded[self.place :]
-            return next((each for each in rest if each.type == kind), self.told(kind, data))
+            return self.clock() or self.told(kind, data)
         if kind not in CHECKED:
             return self.told(kind, data)
         recorded = self.upcoming()
@@ -84,6 +83,15 @@ class ReplayFolder(RunFolder):
         self.events.append(recorded)
         self.place = recorded.seq + 1
         return recorded
+
+    def clock(self) -> Event | None:
+        """Return the recorded clock of the next turn: what was left of the minutes decided what was refused.
+
+        A run that was killed just before the turn has an earlier one as well.
+        """
+        rest = itertools.takewhile(lambda event: event.type != "turn", self.recorded[self.place :])
+        clocks = [event for event in rest if event.type == "clock"]
+        return clocks[-1] if clocks else None
 
     def told(self, kind: str, data: dict[str, Any]) -> Event:
         """Return an event that the log need not hold."""

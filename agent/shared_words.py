@@ -17,6 +17,8 @@ from tools.measures import words
 
 IN_MOST = 0.5
 """A word belongs to an arm when the arm puts it into more than this share of its prompts."""
+FEWEST_LETTERS = 4
+"""Shorter words are mostly those that any sentence has."""
 NAMED = 4
 
 
@@ -41,6 +43,7 @@ def words_sentence(
     # Words that an excluded rival brings as well are not what does it.
     for each in without:
         shared -= set(added(table, each, 0.0))
+    shared = {word for word in shared if len(word) >= FEWEST_LETTERS}
     if not shared:
         return ""
     names = ", ".join(f"`{word}`" for word in sorted(shared)[:NAMED])
