@@ -212,6 +212,18 @@ def test_a_second_reviewer_is_blind_until_they_have_said_something(page: Site, r
         assert "ann and ben 1 0 (0 %)" in agreement and "P1 one" in agreement
 
 
+def test_reviews_of_a_run_that_is_not_indexed_yet_are_counted_without_a_link(
+    page: Site, runs: Path
+) -> None:
+    review(page, "one", "P1", "accept")
+    with site(runs, "ben") as other:
+        review(other, "one", "P1", "reject")
+    shutil.copytree(runs / "one", runs / "three")
+    shown = read(page, "/agreement")
+    assert "ann and ben 2 0 (0 %)" in shown.text and "P1 three" in shown.text
+    assert sum("/finding/P1" in link for link in shown.links) == 1
+
+
 def test_what_is_exported_can_be_read_again(page: Site, runs: Path) -> None:
     review(page, "one", "P1", "accept", '=HYPERLINK("http://evil.invalid"), "quoted"\nand more')
     rows = list(csv.DictReader(io.StringIO(page.get("/reviews.csv").text)))

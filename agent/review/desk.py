@@ -122,7 +122,9 @@ class Desk:
     def queue(self) -> list[Queued]:
         """Return every run, the newest first."""
         folders = self.index.folders()
-        return [self.queued(entry, folders[entry.name]) for entry in self.index.runs()]
+        # The index is written by another thread: it may know a run that was not there a moment ago.
+        entries = [entry for entry in self.index.runs() if entry.name in folders]
+        return [self.queued(entry, folders[entry.name]) for entry in entries]
 
     def queued(self, entry: Entry, path: Path) -> Queued:
         """Return a run with how far its review is."""
@@ -150,7 +152,7 @@ class Desk:
         passed = False
         folders = self.index.folders()
         for entry in reversed(self.index.runs()):
-            if not entry.ended or not entry.findings:
+            if not entry.ended or not entry.findings or entry.name not in folders:
                 continue
             done = of_reviewer(read_reviews(folders[entry.name]), self.reviewer)
             for finding in entry.findings:
@@ -172,9 +174,10 @@ class Desk:
     def warm(self) -> None:
         """Open the newest runs that have ended, so that nobody waits for a long log to be read."""
         folders = self.index.folders()
-        for entry in [each for each in self.index.runs() if each.ended][:MOST_OPEN]:
+        ended = [each.name for each in self.index.runs() if each.ended and each.name in folders]
+        for name in ended[:MOST_OPEN]:
             with contextlib.suppress(RunError):
-                opened(folders[entry.name])
+                opened(folders[name])
 
     def finding(self, path: Path, name: str) -> tuple[Opened, Finding]:
         """Return a finding with its run; raise `NotThere` for a name that is none."""
