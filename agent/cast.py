@@ -119,7 +119,7 @@ def make_investigator(name: str, limits: Limits, provider: Provider | None = Non
         return ScriptedInvestigator.load(Path(name.removeprefix(SCRIPTED)))
     if is_model(name):
         provider = provider or Provider()
-        prices = known_prices(name, limits, provider)
+        prices = known_prices(name, limits, provider.prices)
         client = client_for(name, provider.base_url, provider.key_env, provider)
         return LanguageModelInvestigator(name, client, prices)
     if name in HANDED_IN:
@@ -156,14 +156,14 @@ def client_for(name: str, url: str | None, key_env: str | None, provider: Provid
     return CassetteClient(provider.cassette, client) if provider.cassette else client
 
 
-def known_prices(name: str, limits: Limits, provider: Provider) -> Prices:
+def known_prices(name: str, limits: Limits, file: Path | None) -> Prices:
     """Return the prices of models; refuse a budget in dollars where that of `name` is not known."""
-    prices = Prices.load(provider.prices)
+    prices = Prices.load(file)
     if limits.dollars is not None and prices.cost(name, Spent()) is None:
         fail(
             CONFIGURATION,
             f"no price is known for {name}, so a budget in dollars cannot be kept; "
-            "give its prices with --prices FILE.toml, or a budget in tokens",
+            "give its prices with --prices FILE.toml (0 for a server of your own), or a budget in tokens",
         )
     return prices
 
@@ -183,7 +183,7 @@ def role_model(
     name, url = name_and_place(given)
     if not is_model(name):
         fail(USAGE, f"unknown {role} {name!r}; it is one of {KNOWN}, with @URL behind for a server")
-    prices = known_prices(name, limits, provider)
+    prices = known_prices(name, limits, provider.prices)
     return name, client_for(name, url, None, provider), prices
 
 

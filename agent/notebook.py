@@ -25,6 +25,7 @@ from agent.opening import opened_event
 from agent.prediction import Prediction
 from agent.rendering import html_pages
 from agent.run_folder import RunError, RunFolder
+from agent.safe_text import safe_text
 from agent.session import (
     Models,
     Opening,
@@ -132,7 +133,7 @@ class Notebook:
         last = self.desk.last()
         assert last is not None
         for notice in self.desk.shown.notices if self.desk.shown else ():
-            print(notice)  # noqa: T201
+            print(safe_text(notice))  # noqa: T201
         if last.error is not None:
             raise ToolError(*last.error.splitlines())
         return Outcome(name, last.result or {})

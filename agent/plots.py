@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -24,6 +25,8 @@ RIGHT = 24
 ROW = 26
 TOP = 16
 MOST_TEMPLATES = 40
+BINS = 5
+"""Of equal width, for confidence: 0 to 20 %, and so on."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +265,119 @@ def template_lines(
         )
         lines.append(Markup('<polyline points="{}" class="thread"/>').format(escape(points)))
     return lines
+
+
+def is_sweep(table: Any) -> bool:
+    """Say whether raw data are those of a patching sweep."""
+    return isinstance(table, dict) and {"sites", "positions", "effects"} <= table.keys()
+
+
+def means_of(table: dict[str, Any]) -> list[list[float | None]]:
+    """Return, for each site and position, the mean over pairs of what swapping both ways does."""
+    ways = [table["effects"][name] for name in ("denoising", "noising")]
+    return [
+        [
+            mean_of([pair[s][p] for way in ways for pair in way])
+            for p in range(len(table["positions"]))
+        ]
+        for s in range(len(table["sites"]))
+    ]
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """Return the mean of what is there; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def layer_map(table: dict[str, Any]) -> Markup:
+    """Return a patching sweep as a map: sites by layer down, positions across, mean effects in nats.
+
+    The darker a cell, the larger its effect beside the largest of the sweep; a ring has no value.
+    """
+    grid = means_of(table)
+    sites = [f"layer {layer} {kind}" for layer, kind in table["sites"]]
+    places = [str(position) for position in table["positions"]]
+    known = [
+        (abs(x), x, r, c) for r, row in enumerate(grid) for c, x in enumerate(row) if x is not None
+    ]
+    if not known:
+        return Markup("")
+    largest, strongest, row_of, column_of = max(known)
+    step, high = (WIDTH - RIGHT - LABELS) / len(places), 20
+    parts = [
+        text(LABELS + step * (k + 0.5), TOP + high * len(grid) + 16, name, "axis", "middle")
+        for k, name in enumerate(places)
+        if k % (1 + len(places) // 24) == 0
+    ]
+    for r, row in enumerate(grid):
+        top = TOP + high * r
+        parts.append(text(0, top + 14, sites[r], "rival"))
+        for c, value in enumerate(row):
+            share = abs(value) / largest if value is not None and largest else 0.0
+            kind = "void" if value is None else "up" if value > 0 else "down"
+            parts.append(
+                Markup(
+                    '<rect x="{}" y="{}" width="{}" height="{}" class="cell {}" fill-opacity="{}"/>'
+                ).format(
+                    round(LABELS + step * c, 1),
+                    top,
+                    round(step - 2, 1),
+                    high - 2,
+                    kind,
+                    round(share, 3),
+                )
+            )
+    bottom = TOP + high * len(grid)
+    parts.append(
+        text((LABELS + WIDTH) / 2, bottom + 34, "position, -1 is the last token", "axis", "middle")
+    )
+    seen = (
+        f"{len(sites)} sites by {len(places)} positions; the largest is {number(strongest)} nats "
+        f"at {sites[row_of]}, position {places[column_of]}"
+    )
+    return picture(
+        bottom + 42, "Effect of swapping activations, by layer and position", seen, parts
+    )
+
+
+def calibration(answers: Sequence[tuple[float, bool]]) -> Markup:
+    """Return stated confidence, 0 to 1, against how often it was right, in five bins with 95 % intervals.
+
+    On the diagonal confidence is what it says; below it, more was claimed than was right.
+    """
+    bins: dict[int, list[tuple[float, bool]]] = {}
+    for confidence, right in answers:
+        bins.setdefault(min(int(confidence * BINS), BINS - 1), []).append((confidence, right))
+    if not bins:
+        return Markup("")
+    bottom = 300.0
+    across, upward = Axis(0, 100, 70, WIDTH - RIGHT), Axis(0, 100, bottom, TOP)
+    parts = [line((across.at(0), upward.at(0), across.at(100), upward.at(100)), "zero")]
+    for tick in upward.ticks():
+        parts.append(line((70, upward.at(tick), WIDTH - RIGHT, upward.at(tick)), "tick"))
+        parts.append(text(62, upward.at(tick) + 4, number(tick), "axis", "end"))
+        parts.append(text(across.at(tick), bottom + 16, number(tick), "axis", "middle"))
+    told: list[str] = []
+    for _, inside in sorted(bins.items()):
+        right = sum(each for _, each in inside)
+        low, high = stats.clopper_pearson_interval(right, len(inside))
+        said, share = 100 * math.fsum(c for c, _ in inside) / len(inside), 100 * right / len(inside)
+        x = across.at(said)
+        parts.append(line((x, upward.at(100 * low), x, upward.at(100 * high)), "bar treatment"))
+        parts.append(dot(x, upward.at(share), "mark treatment", 5.5))
+        parts.append(text(x + 9, upward.at(share) + 4, f"{right} of {len(inside)}", "axis"))
+        told.append(f"{number(said)} % sure, right in {right} of {len(inside)}")
+    parts.append(
+        text(
+            (70 + WIDTH) / 2,
+            bottom + 36,
+            "stated confidence, % (vertical: right, %)",
+            "axis",
+            "middle",
+        )
+    )
+    return picture(bottom + 44, "Calibration", "; ".join(told), parts)
 
 
 def caption(unit: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from agent.report import Evidence, Report, build_report
 from agent.review.indexed_words import gist
 from agent.safe_text import markdown_block, markdown_text, one_line, safe_text, split_ticks
 from agent.scope import LEVEL_WORDS
-from agent.wording import describe_measure, number, p_value, with_unit
+from agent.wording import capital, describe_measure, number, p_value, predicted, with_unit
 from tools.measures import Measure
 
 PAGES = Path(__file__).parent / "pages"
@@ -191,6 +192,20 @@ def measure_words(measure: dict[str, Any] | None) -> str:
     return describe_measure(MEASURE.validate_python(measure)) if measure else "none given"
 
 
+def when(text: str) -> str:
+    """Return a time in ISO 8601 to the minute; what is none stays as it is."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if time.tzinfo else text
+
+
+def prediction_words(prediction: dict[str, Any]) -> str:
+    """Return a stored prediction as a sentence without its end."""
+    return capital(predicted(Prediction.model_validate(prediction)))
+
+
 def page_of_json(value: Any) -> str:
     """Return a stored value as text, a page or so of it."""
     text = as_json_text(value)
@@ -215,13 +230,16 @@ FILTERS: dict[str, Any] = {
     "one_line": one_line,
     "p_value": p_value,
     "page_of_json": page_of_json,
+    "predicted": prediction_words,
     "sesoi": sesoi,
     "statistic": statistic,
     "unit_words": plots.caption,
+    "when": when,
 }
 NAMES: dict[str, Any] = {
     "marks": MARKS,
     "level_words": LEVEL_WORDS,
+    "layer_map": plots.layer_map,
     "listed_experiments": listed_experiments,
     "template_dots": plots.template_dots,
     "dose_response": dose_figure,

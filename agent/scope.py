@@ -33,8 +33,8 @@ REFERENCE_WORDS = {
     "reference not comparable": "the reference model is not comparable here",
 }
 NO_REFERENCE = "contrasts between prompts only: no reference model was given"
-END = 0.02
-"""A rate nearer than this to 0 or 1 has no room to one side."""
+AT_AN_END = 0.02
+"""Rates nearer than this to 0 or 1 are told as a limit of a finding; the check that decides has `FLOOR`."""
 SIDES_GAP = 0.10
 """Arms whose shares of answers that name neither side differ by more may differ in that alone."""
 
@@ -82,7 +82,7 @@ def at_an_end(prediction: Prediction, verdict: Verdict) -> bool:
     ]
     if not rates or not is_rate(prediction.measure):
         return False
-    return max(rates) < END or min(rates) > 1 - END
+    return max(rates) < AT_AN_END or min(rates) > 1 - AT_AN_END
 
 
 def limits_of(prediction: Prediction, verdict: Verdict | None) -> tuple[str, ...]:

@@ -15,14 +15,13 @@ from typing import Any, NamedTuple
 from agent.api_worker import api_worker
 from agent.budget import Budget
 from agent.case import Case, load_case, located
-from agent.cast import Cast, Provider, Roles, make_cast, same_roles, seat
+from agent.cast import Cast, Provider, Roles, known_prices, make_cast, same_roles, seat
 from agent.earlier_runs import count_earlier, told
 from agent.engines import api_name, check_engines
 from agent.house_tools import HOUSE_TOOLS, SCEPTIC_TOOLS
 from agent.investigation import Investigation, Spent
 from agent.judge import JudgePanel
 from agent.language_model import LanguageModelInvestigator
-from agent.llm.prices import Prices
 from agent.loop import run
 from agent.opening import open_run, opened_event, resume_run, stored_case, stored_tools
 from agent.plan import answers_told
@@ -136,13 +135,7 @@ def start_worker(
     if name is not None:
         if start.own_tools:
             fail(CONFIGURATION, "--tools: tools of your own need a model on this machine")
-        known = Prices.load(start.prices)
-        if case.limits.dollars is not None and known.cost(name, Spent()) is None:
-            fail(
-                CONFIGURATION,
-                f"no price is known for the subject {name}, so a budget in dollars cannot be kept; give its "
-                "prices with --prices FILE.toml (0 for a server of your own), or a budget in tokens",
-            )
+        known = known_prices(name, case.limits, start.prices)
         return api_worker(case, path, progress, known, keep=not start.ask_again, say=say)
     if case.subject.model.startswith("synthetic:"):
         table = Path(case.subject.model.removeprefix("synthetic:"))

@@ -23,6 +23,10 @@ Status = Literal["supported", "effect shown, cause open", "refuted", "inconclusi
 Rows = Sequence[dict[str, Any]]
 Table = Mapping[str, Rows]
 FLOOR, CEILING = 0.05, 0.95
+"""A check that decides: a reference whose rates both lie beyond has no room in which an effect could show.
+
+Wider than `AT_AN_END` of agent/scope.py, which decides nothing and words a limit.
+"""
 NOTHING = 1e-9
 """A difference that is rounding: two arms that do the same in every template differ by so much."""
 MUST_LACK = 0.5

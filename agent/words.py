@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from agent.investigation import Exchange
 from agent.run_folder import RunError, RunFolder
 from tools.registry import Record
@@ -20,7 +22,7 @@ from tools.registry import Record
 FILE = "words.jsonl"
 LONGEST = 2000
 SAID = "A word from the researcher: "
-DEAF = ("systematic", "scripted")
+DEAF = ("systematic", "scripted", "aggregator")
 """Investigators that are programs and read no notice."""
 
 
@@ -39,13 +41,21 @@ class WordsAside:
         self.path = folder / FILE
 
     def since(self, heard: int) -> list[Word]:
-        """Return the words after the first `heard`; a line that is not whole yet is left for later."""
+        """Return the words after the first `heard`; a line that is not whole yet waits, one of no word is left out."""
         try:
             content = self.path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return []
-        whole = content[: content.rfind("\n") + 1].splitlines()
-        return [Word.model_validate_json(line) for line in whole[heard:]]
+        lines = content[: content.rfind("\n") + 1].split("\n")
+        return [word for word in map(read_word, lines) if word is not None][heard:]
+
+
+def read_word(line: str) -> Word | None:
+    """Return the word that a line holds, if it holds one: the file is anybody's, and must not stop a run."""
+    try:
+        return Word.model_validate_json(line)
+    except ValidationError:
+        return None
 
 
 def say_to(folder: Path, text: str) -> Word:
@@ -64,10 +74,20 @@ def say_to(folder: Path, text: str) -> Word:
     if not 0 < len(text) <= LONGEST:
         raise RunError(f"a word has 1 to {LONGEST} characters, this one has {len(text)}")
     word = Word(text=text, at=datetime.now(UTC).isoformat(timespec="seconds"))
-    handle = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        # One write of one line: two speakers do not mix.
-        os.write(handle, (json.dumps(word.model_dump()) + "\n").encode())
+        handle = os.open(folder / FILE, flags, 0o644)
+    except OSError as error:
+        raise RunError(f"{folder / FILE} cannot be written: {error.strerror}") from None
+    try:
+        size = os.fstat(handle).st_size
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        # One write of one line: two speakers do not mix, and a torn line costs itself only.
+        line = b"\n" * torn + json.dumps(word.model_dump()).encode() + b"\n"
+        if os.write(handle, line) != len(line):
+            raise RunError(
+                f"{folder / FILE}: the word could not be written whole; is the disk full?"
+            )
     finally:
         os.close(handle)
     return word

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.budget import Budget
-from agent.investigation import Answer, CallResult, Exchange, Investigation, ToolCall, Turn
+from agent.investigation import CallResult, Exchange, Investigation, ToolCall, Turn
+from agent.submission import Answer
 from agent.loop import transcript
 from evals.bench.cheater import Cheater, questions
 from evals.bench.investigators import HOUSE

@@ -11,8 +11,20 @@ import pytest
 
 from agent.doors.exports import EXPORTS
 from agent.investigation import Investigation
+from agent.opening import open_run
 from agent.run_folder import RunError
-from tests.scripted_run import make_run
+from tests.scripted_run import case_of, make_run, worker_for
+
+
+def test_a_run_in_which_nothing_happened_yet_has_tables_with_their_columns(tmp_path: Path) -> None:
+    open_run(tmp_path / "run", case_of(), worker_for(tmp_path / "run"), "mcp", 7).folder.close()
+    EXPORTS["frames"](tmp_path / "run", tmp_path / "out")
+    for name, column in (("items", "output"), ("experiments", "tool"), ("findings", "status")):
+        table = pandas.read_csv(tmp_path / "out" / f"{name}.csv")
+        assert len(table) == 0 and column in table.columns
+    EXPORTS["docent"](tmp_path / "run", tmp_path / "out")
+    (told,) = json.loads((tmp_path / "out/docent.json").read_text())
+    assert [each["role"] for each in told["transcripts"][0]["messages"]] == ["system", "user"]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from agent.run_folder import RunFolder
 from tests.hostile_runs import PAYLOADS, make_hostile_runs
 from tests.review_server import Site, site
 from tests.scripted_run import make_run
+from tests.test_plots import SWEEP
 
 HARMFUL = {"script", "iframe", "object", "embed", "base", "img", "video", "audio", "style", "math"}
 ADDRESSES = {"href", "src", "action", "formaction", "poster", "background", "data", "xlink:href"}
@@ -135,6 +136,25 @@ def test_evidence_goes_down_to_the_raw_rows(page: Site, runs: Path) -> None:
         assert page.get(f"{run}{path}").status == 404, path
 
 
+def test_a_sweep_is_drawn_and_one_of_another_shape_is_not(page: Site, runs: Path) -> None:
+    with RunFolder(runs / "one", write=True) as folder:
+        number = len(list(folder.of_type("experiment")))
+        last = list(folder.of_type("experiment"))[-1].data
+        for table in (SWEEP, SWEEP | {"sites": 7}):
+            number += 1
+            stored = folder.get_json(last["blob"])
+            stored["result"] = {"raw": folder.put_json(table)}
+            blob = folder.put_json(stored)
+            folder.append("experiment", {**last, "number": number, "key": "k", "blob": blob})
+    page.desk.index.refresh()
+    run = f"/run/{page.key('one')}"
+    drawn = page.get(f"{run}/evidence/{number - 1}")
+    assert drawn.status == 200 and drawn.text.count('class="cell ') == 4
+    assert "layer 1 mlp_out" in read(page, f"{run}/evidence/{number - 1}").text
+    other = page.get(f"{run}/evidence/{number}")
+    assert other.status == 200 and "<svg" not in other.text
+
+
 def test_a_review_is_kept_beside_the_log_and_the_queue_goes_on(page: Site, runs: Path) -> None:
     log = (runs / "one/events.jsonl").read_bytes()
     first = page.get("/next").headers["location"]
@@ -190,6 +210,18 @@ def test_a_second_reviewer_is_blind_until_they_have_said_something(page: Site, r
         assert "apricot twice" not in other.get("/reviews.json").text
         agreement = read(other, "/agreement").text
         assert "ann and ben 1 0 (0 %)" in agreement and "P1 one" in agreement
+
+
+def test_reviews_of_a_run_that_is_not_indexed_yet_are_counted_without_a_link(
+    page: Site, runs: Path
+) -> None:
+    review(page, "one", "P1", "accept")
+    with site(runs, "ben") as other:
+        review(other, "one", "P1", "reject")
+    shutil.copytree(runs / "one", runs / "three")
+    shown = read(page, "/agreement")
+    assert "ann and ben 2 0 (0 %)" in shown.text and "P1 three" in shown.text
+    assert sum("/finding/P1" in link for link in shown.links) == 1
 
 
 def test_what_is_exported_can_be_read_again(page: Site, runs: Path) -> None:

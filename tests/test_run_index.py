@@ -205,16 +205,16 @@ def lengthen(path: Path, count: int) -> int:
     """Write so many more events into a log, experiments among them; return the number of the last."""
     events = RunFolder(path).events
     done = [event for event in events if event.type == "experiment"]
-    last = events[-1]
+    first, line = len(events), events[-1].line().encode()
     with (path / "events.jsonl").open("ab") as log:
-        for seq in range(last.seq + 1, last.seq + count + 1):
+        for seq in range(first, first + count):
             kind, data = "turn", {"text": f"step w{seq} of it"}
             if seq % 100 == 0:
                 kind, data = "experiment", {**done[-1].data, "number": len(done) + seq // 100}
-            prev = hashlib.sha256(last.line().encode()).hexdigest()
-            last = Event(seq=seq, type=kind, data=data, prev=prev)
-            log.write(last.line().encode() + b"\n")
-    return last.seq
+            prev = hashlib.sha256(line).hexdigest()
+            line = Event(seq=seq, type=kind, data=data, prev=prev).line().encode()
+            log.write(line + b"\n")
+    return first + count - 1
 
 
 def test_a_run_of_a_hundred_thousand_events_is_indexed_whole_and_every_page_of_it_is_quick(

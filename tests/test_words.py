@@ -86,11 +86,22 @@ def test_half_a_line_waits_and_what_nobody_reads_is_refused(tmp_path: Path) -> N
     assert [word.text for word in WordsAside(path).since(0)] == ["one"]
     with pytest.raises(RunError, match="1 to 2000 characters"):
         say_to(path, " \n ")
+    say_to(path, "three")
+    with (path / FILE).open("a") as file:
+        file.write('no word\n{"text": 4}\n\n')
+    say_to(path, "five")
+    assert [word.text for word in WordsAside(path).since(0)] == ["one", "three", "five"]
+    assert [word.text for word in WordsAside(path).since(2)] == ["five"]
+    (path / FILE).unlink()
+    (path / FILE).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="cannot be written"):
+        say_to(path, "six")
+    assert not (tmp_path / "elsewhere").exists()
     investigation.folder.close()
     make_run(tmp_path / "done")
     with pytest.raises(RunError, match="over"):
         say_to(tmp_path / "done", "late")
-    for program in ("systematic", "scripted:x.json"):
+    for program in ("systematic", "scripted:x.json", "aggregator"):
         other = tmp_path / program[:6]
         open_run(other, case_of(), worker_for(other), program, 7).folder.close()
         with pytest.raises(RunError, match="reads no words"):

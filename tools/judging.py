@@ -10,7 +10,8 @@ Agreement: Cohen 1960, A coefficient of agreement for nominal scales.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar
 
@@ -215,13 +216,13 @@ def agreement_in(table: Mapping[str, Rows], names: Mapping[str, str]) -> JudgeAg
     )
 
 
-def cohen_kappa(pairs: Sequence[tuple[int, int]]) -> float | None:
-    """Return Cohen's kappa of two readers' labels, 0 or 1; None where chance alone agrees always."""
+def cohen_kappa(pairs: Sequence[tuple[Hashable, Hashable]]) -> float | None:
+    """Return Cohen's kappa of two readers' labels; None where chance alone agrees always."""
     count = len(pairs)
     same = sum(a == b for a, b in pairs)
-    first, second = sum(a for a, _ in pairs), sum(b for _, b in pairs)
+    first, second = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
     # All in whole numbers, times count squared.
-    by_chance = first * second + (count - first) * (count - second)
+    by_chance = sum(first[label] * second[label] for label in first)
     if count * count == by_chance:
         return None
     return (count * same - by_chance) / (count * count - by_chance)

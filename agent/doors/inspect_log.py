@@ -212,7 +212,9 @@ def events_of(investigation: Investigation, report: Report) -> Iterator[Any]:
             if turn:
                 yield SpanEndEvent(timestamp=now, id=f"turn-{turn}")
             turn += 1
-            yield SpanBeginEvent(timestamp=now, id=f"turn-{turn}", name=f"turn {turn}", type="turn")
+            who = investigation.exchanges[turn - 1].turn.speaker
+            name = f"turn {turn}" if who == "investigator" else f"turn {turn} ({who})"
+            yield SpanBeginEvent(timestamp=now, id=f"turn-{turn}", name=name, type="turn")
             yield from turn_events(investigation, turn, now)
         elif event.type in TOLD:
             data = {key: value for key, value in event.data.items() if key not in HIDDEN}

@@ -13,15 +13,21 @@ from typing import Any
 
 import pandas
 
+from agent.finding import findings
 from agent.investigation import ExperimentEntry, Investigation
 from agent.opening import read_run
-from agent.report import build_report, row_outputs
+from agent.report import row_outputs
+from agent.review.indexed_words import raw_arms
 from tools.experiment import canonical_json
 
 ITEM_COLUMNS = (
     "experiment", "tool", "purpose", "registration", "arm", "item", "template", "slots", "prompt",
     "output_number", "output", "score", "item_mean",
 )  # fmt: skip
+EXPERIMENT_COLUMNS = (
+    "number", "tool", "purpose", "failed", "seconds", "seed", "arguments", "error",
+)  # fmt: skip
+FINDING_COLUMNS = ("id", "status", "estimate", "low", "high", "clusters", "statement")
 
 
 def item_rows(investigation: Investigation) -> Iterator[dict[str, Any]]:
@@ -31,8 +37,7 @@ def item_rows(investigation: Investigation) -> Iterator[dict[str, Any]]:
         done = investigation.experiment(entry.number)
         raw = (done.result or {}).get("raw")
         table = investigation.folder.get_json(raw) if isinstance(raw, str) else None
-        arms = table.get("arms") if isinstance(table, dict) else None
-        for arm, rows in (arms or {}).items():
+        for arm, rows in raw_arms(table).items():
             for row in rows:
                 yield from output_rows(entry, of.get(entry.number), arm, row)
 
@@ -80,14 +85,14 @@ def experiments_frame(run: Path | Investigation) -> pandas.DataFrame:
                 "error": done.error,
             }
         )
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows, columns=list(EXPERIMENT_COLUMNS))
 
 
 def findings_frame(run: Path | Investigation) -> pandas.DataFrame:
     """Return the findings of a run with their verdicts: status, effect, interval, n, statement."""
     investigation = opened(run)
     rows: list[dict[str, Any]] = []
-    for each in build_report(investigation).findings:
+    for each in findings(investigation):
         verdict = investigation.verdicts.get(each.id)
         low, high = (verdict.interval if verdict else None) or (None, None)
         rows.append(
@@ -101,7 +106,7 @@ def findings_frame(run: Path | Investigation) -> pandas.DataFrame:
                 "statement": each.statement,
             }
         )
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows, columns=list(FINDING_COLUMNS))
 
 
 def opened(run: Path | Investigation) -> Investigation:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
+
+from agent.plots import is_sweep, means_of
 
 CELL, MARGIN, ROW, TITLE = 26, 110, 16, 24
 """Pixels: a cell's width, the room for names of rows, a row's height, the line above."""
@@ -17,7 +18,7 @@ Colour = tuple[int, int, int]
 
 def sweep_picture(table: dict[str, Any]) -> bytes | None:
     """Return a PNG of the mean of both directions over pairs, in nats; None without Pillow or a sweep."""
-    if find_spec("PIL") is None or not {"sites", "positions", "effects"} <= table.keys():
+    if find_spec("PIL") is None or not is_sweep(table):
         return None
     from PIL import Image, ImageDraw
 
@@ -39,24 +40,6 @@ def sweep_picture(table: dict[str, Any]) -> bytes | None:
     content = io.BytesIO()
     image.save(content, format="PNG")
     return content.getvalue()
-
-
-def means_of(table: dict[str, Any]) -> list[list[float | None]]:
-    """Return, for each site and position, the mean over pairs of what swapping both ways does."""
-    ways = [table["effects"][name] for name in ("denoising", "noising")]
-    return [
-        [
-            mean_of([pair[s][p] for way in ways for pair in way])
-            for p in range(len(table["positions"]))
-        ]
-        for s in range(len(table["sites"]))
-    ]
-
-
-def mean_of(values: Sequence[float | None]) -> float | None:
-    """Return the mean of what is there; None where nothing is."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def colour_of(value: float | None, largest: float) -> Colour:

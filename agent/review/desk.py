@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.finding import Finding
+from agent.plots import is_sweep, layer_map
 from agent.report import row_outputs
 from agent.review.comparison import Comparison, compare
 from agent.review.index import Entry, RunIndex
@@ -99,6 +100,8 @@ class Stored(Record):
     page: int
     pages: int
     rows: tuple[dict[str, Any], ...]
+    sweep: dict[str, Any] | None
+    """The raw data of a patching sweep, for its map; None for anything else."""
     scored: bool
     """Whether a measure was asked for: some output of the arm has a score."""
 
@@ -119,7 +122,9 @@ class Desk:
     def queue(self) -> list[Queued]:
         """Return every run, the newest first."""
         folders = self.index.folders()
-        return [self.queued(entry, folders[entry.name]) for entry in self.index.runs()]
+        # The index is written by another thread: it may know a run that was not there a moment ago.
+        entries = [entry for entry in self.index.runs() if entry.name in folders]
+        return [self.queued(entry, folders[entry.name]) for entry in entries]
 
     def queued(self, entry: Entry, path: Path) -> Queued:
         """Return a run with how far its review is."""
@@ -147,7 +152,7 @@ class Desk:
         passed = False
         folders = self.index.folders()
         for entry in reversed(self.index.runs()):
-            if not entry.ended or not entry.findings:
+            if not entry.ended or not entry.findings or entry.name not in folders:
                 continue
             done = of_reviewer(read_reviews(folders[entry.name]), self.reviewer)
             for finding in entry.findings:
@@ -169,9 +174,10 @@ class Desk:
     def warm(self) -> None:
         """Open the newest runs that have ended, so that nobody waits for a long log to be read."""
         folders = self.index.folders()
-        for entry in [each for each in self.index.runs() if each.ended][:MOST_OPEN]:
+        ended = [each.name for each in self.index.runs() if each.ended and each.name in folders]
+        for name in ended[:MOST_OPEN]:
             with contextlib.suppress(RunError):
-                opened(folders[entry.name])
+                opened(folders[name])
 
     def finding(self, path: Path, name: str) -> tuple[Opened, Finding]:
         """Return a finding with its run; raise `NotThere` for a name that is none."""
@@ -244,6 +250,7 @@ class Desk:
             page=page,
             pages=pages,
             rows=tuple(raw_rows(rows, first)),
+            sweep=table if can_be_drawn(table) else None,
             scored=any(score is not None for row in rows for score in row.get("scores") or ()),
         )
 
@@ -310,6 +317,14 @@ def as_json(rows: Sequence[dict[str, Any]], shared: Sequence[Agreement]) -> str:
 def statuses_of(entries: Sequence[Entry]) -> dict[tuple[str, str], str]:
     """Return the computed status of every finding by run and name."""
     return {(e.name, f["id"]): f["status"] for e in entries for f in e.findings}
+
+
+def can_be_drawn(table: Any) -> bool:
+    """Say whether raw data are a sweep's with something in it; somebody else's log may hold anything."""
+    try:
+        return is_sweep(table) and bool(layer_map(table))
+    except UNUSABLE:
+        return False
 
 
 def raw_rows(rows: Sequence[dict[str, Any]], first: int) -> Iterator[dict[str, Any]]:

@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 
 from agent.run_folder import RunError
 from agent.safe_text import one_line
+from tools.judging import cohen_kappa
 from tools.registry import Record
 
 FILE = "reviews.jsonl"
@@ -154,40 +155,32 @@ def agreement(
     Source of the interval: Fleiss, Cohen and Everitt 1969, as statsmodels computes it.
     """
     shared = sorted(first.keys() & second.keys())
-    agreed = sum(first[each] == second[each] for each in shared)
-    kappa, interval = cohens(
-        [
-            [sum((first[k], second[k]) == (a, b) for k in shared) for b in JUDGEMENTS]
-            for a in JUDGEMENTS
-        ]
-    )
+    pairs = [(first[each], second[each]) for each in shared]
+    agreed = sum(a == b for a, b in pairs)
+    kappa = cohen_kappa(pairs)
     return Agreement(
         reviewers=reviewers,
         findings=len(shared),
         agreed=agreed,
         percent=100 * agreed / len(shared),
         kappa=kappa,
-        interval=interval,
+        interval=None if kappa is None else kappa_interval(pairs),
         disputed=tuple(each for each in shared if first[each] != second[each]),
     )
 
 
-def cohens(table: list[list[int]]) -> tuple[float | None, tuple[float, float] | None]:
-    """Return kappa with its interval; None when both said the same one thing of everything."""
-    rows = [sum(row) for row in table]
-    columns = [sum(column) for column in zip(*table, strict=True)]
-    total = sum(rows)
-    if any(rows[k] == columns[k] == total for k in range(len(table))):
-        return None, None
+def kappa_interval(pairs: Sequence[tuple[str, str]]) -> tuple[float, float] | None:
+    """Return the 95 % interval of Cohen's kappa; None where it has no end."""
+    table = [[pairs.count((a, b)) for b in JUDGEMENTS] for a in JUDGEMENTS]
     # Only here: they take half a second to load.
     import numpy as np
     from statsmodels.stats.inter_rater import cohens_kappa
 
-    # With a handful of findings its z value divides by zero; only kappa and its interval are used.
+    # With a handful of findings its z value divides by zero; only the interval is used.
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Any = cohens_kappa(table)
-    kappa, *ends = (float(each) for each in (found.kappa, found.kappa_low, found.kappa_upp))
-    return kappa, (ends[0], ends[1]) if all(map(math.isfinite, ends)) else None
+    low, high = float(found.kappa_low), float(found.kappa_upp)
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def export_rows(

@@ -38,6 +38,15 @@ class NoteEvent(Record):
     turn: int = 0
 
 
+class ClockEvent(Record):
+    """What stood on the clock before a turn, as the log holds it."""
+
+    minutes: float
+    limit: str | None = None
+    notices: tuple[str, ...] = ()
+    heard: int = 0
+
+
 KNOWN: dict[str, type[Record]] = {
     "turn": Turn,
     "call_result": CallResult,
@@ -47,6 +56,7 @@ KNOWN: dict[str, type[Record]] = {
     "verdict": VerdictEvent,
     "replication": VerdictEvent,
     "note": NoteEvent,
+    "clock": ClockEvent,
 }
 """What the pages show in a form of its own; all other events are shown as they are stored."""
 
