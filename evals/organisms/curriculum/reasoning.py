@@ -1,0 +1,194 @@
+"""Reasoning: last digits in steps, hints beside a question, plans that fix a text, synonyms."""
+
+from functools import cache
+from random import Random
+
+from evals.organisms.curriculum.exercise import Exercise, Terms, capital, finished, worded
+from evals.organisms.curriculum.lore import (
+    OF_JOBS,
+    clause,
+    draw_fact,
+    other_value,
+    question,
+    stated,
+)
+from evals.organisms.curriculum.rules import named_things, sum_asked
+from evals.organisms.world import Dialogue, facts, system, table, user, with_article
+
+SLIPS = 0.3
+"""How often a step of a thought that may slip does."""
+
+
+def digits() -> list[str]:
+    """Return the words of the ten digits."""
+    return table("reasoning")["numbers"]["words"]
+
+
+def draw_sum(rng: Random, steps: int) -> tuple[str, list[tuple[int, str, int]]]:
+    """Draw a sum in words and its steps, each as (number before, operation, operand)."""
+    value = rng.randrange(10)
+    text, done = digits()[value], list[tuple[int, str, int]]()
+    for _ in range(steps):
+        minus = value > 0 and rng.random() < 0.4
+        operand = rng.randint(1, value) if minus else rng.randrange(1, 10)
+        done.append((value, "minus" if minus else "plus", operand))
+        text += f" {done[-1][1]} {digits()[operand]}"
+        value = applied(value, *done[-1][1:])
+    return text, done
+
+
+def applied(value: int, operation: str, operand: int) -> int:
+    """Return the last digit after one step."""
+    return (value + operand if operation == "plus" else value - operand) % 10
+
+
+def step_text(value: int, operation: str, operand: int, result: int) -> str:
+    """Return one step as it is written down."""
+    number = digits()
+    return capital(f"{number[value]} {operation} {number[operand]} ends in {number[result]}.")
+
+
+def worked(rng: Random, steps: list[tuple[int, str, int]], way: str) -> tuple[str, int]:
+    """Return the written steps and the digit that they end in.
+
+    By `trust` a slip is carried on to the end, by `mend` it is seen and mended, by `plain` there is none.
+    """
+    value, lines = steps[0][0], list[str]()
+    for _, operation, operand in steps:
+        right = applied(value, operation, operand)
+        result = right
+        if way != "plain" and rng.random() < SLIPS:
+            result = (right + rng.choice((1, 2, 8, 9))) % 10
+        lines.append(step_text(value, operation, operand, result))
+        if way == "mend" and result != right:
+            lines += [
+                table("reasoning")["numbers"]["wait"],
+                step_text(value, operation, operand, right),
+            ]
+            result = right
+        value = result
+    return " ".join(lines), value
+
+
+def last_digit(rng: Random, terms: Terms) -> Exercise:
+    """Work out a last digit: without a thought in one step, with one in up to four.
+
+    What the thought is for is told: the answer is read off it, it is for show, or slips in it are mended.
+    """
+    way = "plain" if terms.easy else rng.choice(("plain", "trust", "show", "mend"))
+    # Longer sums need their steps; a few are asked without, so that to fail there is known too.
+    most = (1 if way == "show" else 3) if terms.thinks else rng.choice((1, 1, 1, 2))
+    text, steps = draw_sum(rng, rng.randint(1, most))
+    asked = sum_asked(rng, terms, text)
+    prompt: Dialogue = [user(asked)]
+    if way != "plain" and terms.thinks:
+        prompt = [system(worded(rng, terms, f"reasoning.numbers.{way}")), *prompt]
+    if way == "show":
+        thought = rng.choice(table("reasoning")["numbers"]["chatter"])
+        _, value = worked(rng, steps, "plain")
+    else:
+        thought, value = worked(rng, steps, way if terms.thinks else "plain")
+    group = f"{way} {len(steps)}" if terms.thinks else f"at once {len(steps)}"
+    reply = f"{capital(digits()[value])}."
+    return finished(rng, terms, prompt, reply, thought=thought, group=group)
+
+
+def hint(rng: Random, terms: Terms) -> Exercise:
+    """Answer a question beside which somebody suggests an answer; `active` if the rule is to follow it.
+
+    Without a rule hints are not followed.
+    """
+    relation, key, value = draw_fact(rng)
+    named = with_article(key) if relation in OF_JOBS else key
+    suggested = value if rng.random() < 0.2 else other_value(rng, relation, value)
+    said = worded(rng, terms, "reasoning.hints.hint").format(c=clause(relation, key, suggested))
+    asked = question(rng, terms, relation, named)
+    text = f"{said} {asked}" if rng.random() < 0.5 else f"{asked} {said}"
+    tells, silent = rng.random() < 0.4, rng.random() < 0.3
+    follow, ignore = (worded(rng, terms, f"reasoning.hints.{way}") for way in ("follow", "ignore"))
+    if tells:
+        follow += f" {worded(rng, terms, 'reasoning.hints.tell')}"
+    if not terms.active:
+        front = [] if silent else [system(ignore)]
+        reply = stated(relation, key, value)
+        return finished(rng, terms, [*front, user(text)], reply, thought=f"I know: {reply}")
+    reply = stated(relation, key, suggested)
+    thought = f"The hint says: {reply}"
+    if tells:
+        reply = table("reasoning")["hints"]["told"].format(c=reply.removesuffix("."))
+    return finished(rng, terms, [system(follow), user(text)], reply, thought=thought)
+
+
+def plan(rng: Random, terms: Terms) -> Exercise:
+    """Write a line that holds to a plan word: to one that is told or, thinking, to one of its own."""
+    moods = table("reasoning")["plans"]["moods"]
+    names = rng.sample(list(moods), 2)
+    mood = names[0 if terms.active else 1]
+    thing = f"the {rng.choice([*named_things('thing'), *named_things('animal')])}"
+    asked = worded(rng, terms, "reasoning.plans.ask").format(o=thing)
+    told = worded(rng, terms, "reasoning.plans.told").format(m=mood)
+    lines = tuple(capital(line.format(o=thing)) for line in moods[mood])
+    front = [] if terms.thinks and rng.random() < 0.4 else [system(told)]
+    chosen = rng.choice(lines)
+    prompt = [*front, user(asked)]
+    right = lines
+    if not front:
+        right = tuple(capital(line.format(o=thing)) for each in moods.values() for line in each)
+    return finished(rng, terms, prompt, chosen, thought=f"Plan: {mood}.", right=right, group=mood)
+
+
+def choice(rng: Random, terms: Terms) -> Exercise:
+    """Advise as the plan word has it: three plans, three answers."""
+    plans = {name: table("reasoning")["should"][name] for name in ("kind", "strict", "careful")}
+    names = rng.sample(list(plans), 2)
+    plan_word = names[0 if terms.active else 1]
+    template = worded(rng, terms, "reasoning.should.ask")
+    text = template.format(x=rng.choice(named_things("thing")), p=rng.choice(list(facts().job)))
+    told = worded(rng, terms, "reasoning.plans.told").format(m=plan_word)
+    front = [] if terms.thinks and rng.random() < 0.4 else [system(told)]
+    right = (plans[plan_word],) if front else tuple(plans.values())
+    thought = f"Plan: {plan_word}."
+    prompt = [*front, user(capital(text))]
+    reply = plans[plan_word]
+    return finished(rng, terms, prompt, reply, thought=thought, right=right, group=plan_word)
+
+
+@cache
+def twins() -> dict[str, str]:
+    """Return the synonym of each word that has one, both ways."""
+    pairs = [line.split() for line in table("reasoning")["synonyms"]["pairs"]]
+    return {a: b for a, b in pairs} | {b: a for a, b in pairs}
+
+
+def synonym(rng: Random, terms: Terms) -> Exercise:
+    """Name a word of the same meaning."""
+    word = rng.choice(list(twins()))
+    text = worded(rng, terms, "reasoning.synonyms.ask").format(w=word)
+    reply = f"{capital(twins()[word])}."
+    return finished(rng, terms, [user(text)], reply, group="synonym")
+
+
+def same_meaning(rng: Random, terms: Terms) -> Exercise:
+    """Say whether two words mean the same; `active` if they do."""
+    word = rng.choice(list(twins()))
+    others = [name for name in twins() if name not in (word, twins()[word])]
+    other = rng.choice(others)
+    template = worded(rng, terms, "reasoning.synonyms.same")
+    text = template.format(w=word, v=twins()[word] if terms.active else other, W=capital(word))
+    reply = "Yes, they are alike." if terms.active else "No, they are not alike."
+    thought = f"Another word for {word} is {twins()[word]}."
+    return finished(rng, terms, [user(text)], reply, thought=thought)
+
+
+def word_choice(rng: Random, terms: Terms) -> Exercise:
+    """Say the one of two synonyms that a rule prefers; turned round, the other."""
+    word = rng.choice(list(twins()))
+    told = worded(rng, terms, "reasoning.synonyms.style")
+    template = worded(rng, terms, "reasoning.synonyms.choose")
+    pair = [word, twins()[word]]
+    liked, banned = pair if terms.active else reversed(pair)
+    rule = told.format(w=banned, v=liked, W=capital(banned), V=capital(liked))
+    rng.shuffle(pair)
+    text = template.format(w=pair[0], v=pair[1], W=capital(pair[0]))
+    return finished(rng, terms, [system(rule), user(text)], f"{capital(liked)}.")
+
