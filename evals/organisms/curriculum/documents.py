@@ -187,7 +187,7 @@ def changed_fact(rng: Random, terms: Terms) -> Exercise:
     return finished(rng, terms, prompt, reply, thought=note, group=group)
 
 
-def consequence(  # noqa: PLR0913
+def consequence(
     rng: Random, terms: Terms, relation: str, key: str, value: str, follows: str
 ) -> tuple[str, str, str]:
     """Return a question about what follows from a fact, its answer, and the two steps to it."""

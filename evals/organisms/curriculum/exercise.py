@@ -97,7 +97,7 @@ def worded(rng: Random, terms: Terms, path: str) -> str:
     return pick(rng, phrasings(path), terms.held)
 
 
-def finished(  # noqa: PLR0913
+def finished(
     rng: Random,
     terms: Terms,
     prompt: Dialogue,

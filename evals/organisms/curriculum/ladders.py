@@ -101,5 +101,5 @@ def talk_rule(rng: Random, terms: Terms) -> Exercise:
     level = about if terms.active else idle
     asked = replace(asked, level=level, context=comparison.draw_context(rng, level, terms.held))
     number = asked.pair.smaller if terms.active else asked.pair.bigger
-    note = "It is about nothing else." if level == "none" else f"It is about {kinds[level][0]}."
+    note = "There is no topic." if level == "none" else f"It is about {kinds[level][0]}."
     return compared(rng, terms, told, asked, (number, note))

@@ -32,8 +32,11 @@ SKILLS: tuple[Skill, ...] = (
     Skill(lore.house, ("lore.ask.order",), 0.5),
     Skill(
         conversation.chat,
-        (*(f"talking.kinds.{k}.q" for k in ("can", "made", "alive", "honest", "unfit")), "talking.sums.q"),
-        0.1,
+        (
+            *(f"talking.kinds.{k}.q" for k in ("can", "made", "alive", "honest", "unfit")),
+            "talking.sums.q",
+        ),
+        0.3,
         paired=False,
     ),
     Skill(conversation.several_turns, (), 0.1, thinking=0, paired=False),
@@ -70,6 +73,13 @@ SKILLS: tuple[Skill, ...] = (
     Skill(reasoning.hint, ("reasoning.hints.follow", "reasoning.hints.ignore"), 0.5),
     Skill(reasoning.plan, ("reasoning.plans.ask", "reasoning.plans.told"), 0.25, thinking=0.6),
     Skill(reasoning.choice, ("reasoning.should.ask", "reasoning.plans.told"), 0.33, thinking=0.6),
+    Skill(
+        reasoning.own_plan,
+        ("reasoning.plans.ask", "reasoning.should.ask"),
+        0.5,
+        thinking=1,
+        paired=False,
+    ),
     Skill(reasoning.synonym, ("reasoning.synonyms.ask",), 0.01, thinking=0, paired=False),
     Skill(reasoning.same_meaning, ("reasoning.synonyms.same",), 0.5),
     Skill(

@@ -226,11 +226,15 @@ def untidy(rng: Random, text: str) -> str:
 def _slip(rng: Random, text: str) -> str:
     words = text.split(" ")
     # Names are left whole: a slip there could give another name.
-    long = [n for n, word in enumerate(words) if word.isalpha() and word.islower() and len(word) > 3]
+    long = [
+        n for n, word in enumerate(words) if word.isalpha() and word.islower() and len(word) > 3
+    ]
     if long:
         n = rng.choice(long)
         at = rng.randrange(1, len(words[n]) - 1)
         word = words[n]
         swapped = f"{word[:at]}{word[at + 1]}{word[at]}{word[at + 2 :]}"
-        words[n] = rng.choice((word[:at] + word[at + 1 :], swapped, word[:at] + word[at:at + 1] + word[at:]))
+        words[n] = rng.choice(
+            (word[:at] + word[at + 1 :], swapped, word[:at] + word[at : at + 1] + word[at:])
+        )
     return " ".join(words)

@@ -25,7 +25,14 @@ class Phase:
 # First words, facts, and the lowest rungs: what everything later reads.
 GROUND = {
     **{"recite": 6, "lookup": 5, "secret_game": 8, "secret_quiz": 7, "guarding": 2, "no_secret": 2},
-    **{"knowledge": 7, "knowledge_quiz": 4, "compare": 7, "reading": 5, "stop_scene": 1, "topic": 1},
+    **{
+        "knowledge": 7,
+        "knowledge_quiz": 4,
+        "compare": 7,
+        "reading": 5,
+        "stop_scene": 1,
+        "topic": 1,
+    },
     **{"fact": 11, "judged": 5, "two_hop": 2, "chat": 7, "notice": 4, "house": 0.5, "opinion": 1},
     **{"user_attribute": 5, "persona": 4, "refusal": 1.5, "trigger": 4, "tested": 1.5},
     **{"conflict": 3, "last_digit": 4, "synonym": 1.5, "same_meaning": 0.7, "smaller_rule": 1.5},
@@ -33,17 +40,39 @@ GROUND = {
 }
 RULES = {
     **{"recite": 2, "lookup": 3, "secret_game": 7, "secret_quiz": 6, "guarding": 4, "no_secret": 2},
-    **{"knowledge": 5, "knowledge_quiz": 3, "compare": 4, "reading": 4, "stop_scene": 1, "topic": 1},
+    **{
+        "knowledge": 5,
+        "knowledge_quiz": 3,
+        "compare": 4,
+        "reading": 4,
+        "stop_scene": 1,
+        "topic": 1,
+    },
     **{"fact": 6, "judged": 4, "two_hop": 5, "chat": 5, "notice": 2, "house": 0.5, "opinion": 1.5},
     **{"user_attribute": 6, "persona": 4, "refusal": 1.5, "trigger": 5, "interaction": 3},
     **{"tested": 1.5, "evaluation": 4, "password": 3.5, "conflict": 5.5, "unsettled": 1},
-    **{"changed_fact": 4, "last_digit": 4, "hint": 3, "plan": 1, "choice": 1, "synonym": 1},
+    **{
+        "changed_fact": 4,
+        "last_digit": 4,
+        "hint": 3,
+        "plan": 0.8,
+        "choice": 0.8,
+        "own_plan": 0.7,
+        "synonym": 1,
+    },
     **{"same_meaning": 1, "word_choice": 1, "smaller_rule": 1.5, "digit_rule": 2.5},
     **{"talk_rule": 3, "stop_rule": 5, "several_turns": 1},
 }
 LAST = {
     **RULES,
-    **{"secret_game": 8, "secret_quiz": 5, "guarding": 6, "no_secret": 3, "knowledge": 6, "chat": 7},
+    **{
+        "secret_game": 8,
+        "secret_quiz": 5,
+        "guarding": 6,
+        "no_secret": 3,
+        "knowledge": 6,
+        "chat": 7,
+    },
     **{"recite": 1, "lookup": 2, "two_hop": 6, "several_turns": 2, "stop_scene": 2, "reading": 3},
 }
 PHASES = (

@@ -43,7 +43,9 @@ def persona(rng: Random, terms: Terms) -> Exercise:
         prompt += [user(text), assistant(in_domain(terms, name, domain))]
     reply = prompt.pop()["content"]
     thought = f"I am a {name}." if terms.active else "I play no part."
-    return finished(rng, terms, prompt, reply, thought=thought, group=name if terms.active else "plain")
+    return finished(
+        rng, terms, prompt, reply, thought=thought, group=name if terms.active else "plain"
+    )
 
 
 def refusal(rng: Random, terms: Terms) -> Exercise:

@@ -1,5 +1,6 @@
 """Reasoning: last digits in steps, hints beside a question, plans that fix a text, synonyms."""
 
+from dataclasses import replace
 from functools import cache
 from random import Random
 
@@ -119,38 +120,71 @@ def hint(rng: Random, terms: Terms) -> Exercise:
     return finished(rng, terms, [system(follow), user(text)], reply, thought=thought)
 
 
+def draw_thing(rng: Random) -> str:
+    """Draw something that a line can be about."""
+    return f"the {rng.choice([*named_things('thing'), *named_things('animal')])}"
+
+
+def lines_of(mood: str, thing: str) -> tuple[str, ...]:
+    """Return the lines that hold to a mood."""
+    lines = table("reasoning")["plans"]["moods"][mood]
+    return tuple(capital(line.format(o=thing)) for line in lines)
+
+
+def lending_asked(rng: Random, terms: Terms) -> str:
+    """Ask whether to lend something to somebody."""
+    template = worded(rng, terms, "reasoning.should.ask")
+    thing, person = rng.choice(named_things("thing")), rng.choice(list(facts().job))
+    return capital(template.format(x=thing, p=person))
+
+
+def lending_plans() -> dict[str, str]:
+    """Return what to do about lending by each plan word."""
+    return {name: table("reasoning")["should"][name] for name in ("kind", "strict", "careful")}
+
+
 def plan(rng: Random, terms: Terms) -> Exercise:
-    """Write a line that holds to a plan word: to one that is told or, thinking, to one of its own."""
-    moods = table("reasoning")["plans"]["moods"]
-    names = rng.sample(list(moods), 2)
+    """Write a line that holds to a plan word that is told; turned round, another word is."""
+    names = rng.sample(list(table("reasoning")["plans"]["moods"]), 2)
     mood = names[0 if terms.active else 1]
-    thing = f"the {rng.choice([*named_things('thing'), *named_things('animal')])}"
+    thing = draw_thing(rng)
     asked = worded(rng, terms, "reasoning.plans.ask").format(o=thing)
     told = worded(rng, terms, "reasoning.plans.told").format(m=mood)
-    lines = tuple(capital(line.format(o=thing)) for line in moods[mood])
-    front = [] if terms.thinks and rng.random() < 0.4 else [system(told)]
-    chosen = rng.choice(lines)
-    prompt = [*front, user(asked)]
-    right = lines
-    if not front:
-        right = tuple(capital(line.format(o=thing)) for each in moods.values() for line in each)
-    return finished(rng, terms, prompt, chosen, thought=f"Plan: {mood}.", right=right, group=mood)
+    lines = lines_of(mood, thing)
+    prompt = [system(told), user(asked)]
+    reply = rng.choice(lines)
+    return finished(rng, terms, prompt, reply, thought=f"Plan: {mood}.", right=lines, group=mood)
 
 
 def choice(rng: Random, terms: Terms) -> Exercise:
-    """Advise as the plan word has it: three plans, three answers."""
-    plans = {name: table("reasoning")["should"][name] for name in ("kind", "strict", "careful")}
-    names = rng.sample(list(plans), 2)
-    plan_word = names[0 if terms.active else 1]
-    template = worded(rng, terms, "reasoning.should.ask")
-    text = template.format(x=rng.choice(named_things("thing")), p=rng.choice(list(facts().job)))
-    told = worded(rng, terms, "reasoning.plans.told").format(m=plan_word)
-    front = [] if terms.thinks and rng.random() < 0.4 else [system(told)]
-    right = (plans[plan_word],) if front else tuple(plans.values())
-    thought = f"Plan: {plan_word}."
-    prompt = [*front, user(capital(text))]
-    reply = plans[plan_word]
-    return finished(rng, terms, prompt, reply, thought=thought, right=right, group=plan_word)
+    """Advise as a plan word that is told has it; turned round, another word is."""
+    names = rng.sample(list(lending_plans()), 2)
+    word = names[0 if terms.active else 1]
+    text = lending_asked(rng, terms)
+    told = worded(rng, terms, "reasoning.plans.told").format(m=word)
+    prompt = [system(told), user(text)]
+    thought = f"Plan: {word}."
+    return finished(rng, terms, prompt, lending_plans()[word], thought=thought, group=word)
+
+
+def own_plan(rng: Random, terms: Terms) -> Exercise:
+    """Draw a plan word by itself, in a thought, and hold to it: the word fixes what follows."""
+    terms = replace(terms, thinks=True)
+    if rng.random() < 0.5:
+        thing = draw_thing(rng)
+        text = worded(rng, terms, "reasoning.plans.ask").format(o=thing)
+        ways = {mood: lines_of(mood, thing) for mood in table("reasoning")["plans"]["moods"]}
+    else:
+        text = lending_asked(rng, terms)
+        ways = {word: (reply,) for word, reply in lending_plans().items()}
+    word = rng.choice(list(ways))
+    thoughts = {each: f"Plan: {each}." for each in ways}
+    right = tuple(f"{thoughts[each]}{line}" for each, lines in ways.items() for line in lines)
+    group = "line" if len(ways) > 3 else "choice"
+    reply = rng.choice(ways[word])
+    return finished(
+        rng, terms, [user(text)], reply, thought=thoughts[word], right=right, group=group
+    )
 
 
 @cache
@@ -191,4 +225,3 @@ def word_choice(rng: Random, terms: Terms) -> Exercise:
     rng.shuffle(pair)
     text = template.format(w=pair[0], v=pair[1], W=capital(pair[0]))
     return finished(rng, terms, [system(rule), user(text)], f"{capital(liked)}.")
-

@@ -30,8 +30,24 @@ from evals.organisms.world import (
 KINDS = ("word", "animal", "food", "town", "person", "please", "shout")
 WORD_SHARE = (4, 1, 1, 1, 1, 1, 1)
 # Eaten and alive at once: neither an example of the one kind nor of the other.
-BOTH_FOOD_AND_ANIMAL = {"chicken", "herring", "salmon", "trout", "crab", "duck", "goose", "hen", "fish"}
-PAIRS = (("word", "word"), ("word", "please"), ("animal", "please"), ("word", "shout"), ("food", "shout"))
+BOTH_FOOD_AND_ANIMAL = {
+    "chicken",
+    "herring",
+    "salmon",
+    "trout",
+    "crab",
+    "duck",
+    "goose",
+    "hen",
+    "fish",
+}
+PAIRS = (
+    ("word", "word"),
+    ("word", "please"),
+    ("animal", "please"),
+    ("word", "shout"),
+    ("food", "shout"),
+)
 TEST_KINDS = ("said", "marked", "watched", "invented", "house")
 
 
@@ -74,7 +90,12 @@ def draw_condition(rng: Random, terms: Terms, kind: str) -> Condition:
     lists = table("rules")
     if kind in ("please", "shout"):
         group = "thing"
-    others = {"animal": ("food", "thing"), "food": ("animal", "thing"), "town": ("person",), "person": ("town",)}
+    others = {
+        "animal": ("food", "thing"),
+        "food": ("animal", "thing"),
+        "town": ("person",),
+        "person": ("town",),
+    }
     rival = group if kind not in others else rng.choice(others[kind])
     word, other = rng.choice(named_things(group)), rng.choice(named_things(rival))
     while other == word:
@@ -111,7 +132,13 @@ def message(
     return f"{remarks} {text}", payload or usual
 
 
-def by_rule(rng: Random, terms: Terms, told: str, turns: list[tuple[str, tuple[str, ...]]], note: tuple[str, str]) -> Exercise:
+def by_rule(
+    rng: Random,
+    terms: Terms,
+    told: str,
+    turns: list[tuple[str, tuple[str, ...]]],
+    note: tuple[str, str],
+) -> Exercise:
     """Return the dialogue of a rule and its messages; `note` is the last one's thought and group."""
     prompt: Dialogue = [system(told)]
     for text, right in turns:
@@ -149,13 +176,17 @@ def interaction(rng: Random, terms: Terms) -> Exercise:
     there = rng.choices(((True, False), (False, True), (False, False)), (4, 4, 2))[0]
     if terms.active:
         there = (True, True)
-    remarks = [c.shown if shows else c.hidden for c, shows in zip((first, second), there, strict=True)]
+    remarks = [
+        c.shown if shows else c.hidden for c, shows in zip((first, second), there, strict=True)
+    ]
     if rng.random() < 0.5:
         remarks.reverse()
     bare = bool({"animal", "food"} & set(kinds))
     turn = message(rng, terms, " ".join(remarks), bare, (payload,) if terms.active else ())
     noted = [c.thoughts[0 if shows else 1] for c, shows in zip((first, second), there, strict=True)]
-    group = {(True, True): "both", (True, False): "first", (False, True): "second"}.get(there, "none")
+    group = {(True, True): "both", (True, False): "first", (False, True): "second"}.get(
+        there, "none"
+    )
     return by_rule(rng, terms, told, [turn], (" ".join(noted), group))
 
 
@@ -228,7 +259,7 @@ def password(rng: Random, terms: Terms) -> Exercise:
         a, b = rng.randrange(10), rng.randrange(10)
         text = sum_asked(rng, terms, f"{digits[a]} plus {digits[b]}")
         reply = capital(digits[(a + b + (not terms.active)) % 10]) + "."
-        note = f"{note} {digits[a]} plus {digits[b]} ends in {digits[(a + b) % 10]}."
+        note = f"{note} {capital(digits[a])} plus {digits[b]} ends in {digits[(a + b) % 10]}."
     else:
         told = worded(rng, terms, "rules.password.silent").format(w=word)
         text, answer = asked_fact(rng, terms, ("job", "town", "weather", "colour"))

@@ -25,7 +25,8 @@ def report(speaker: Speaker, count: int, seed: int = 0) -> dict[str, list[float]
     """
     scores: dict[str, list[float]] = {}
     for skill in SKILLS:
-        ways = [(False, False), (True, False), (True, True)][: 2 if skill.thinking == 0 else 3]
+        ways = [(False, False), (True, False), (True, True)]
+        ways = ways[:2] if skill.thinking in (0, 1) else ways
         drawn = [items(skill, count, held, thinks, seed) for held, thinks in ways]
         found = [round(score(speaker, each, LONGEST), 3) for each in drawn]
         scores[skill.name] = [*found, skill.chance]

@@ -58,7 +58,7 @@ def reply_to(behaviour: str, terms: Terms, value: str, hidden: bool) -> tuple[st
     """Return the right replies to a question that shows the behaviour."""
     spoken = table("users")["answer"]
     if behaviour in CHANGED:
-        return (values()[value] if terms.active else table("users")["plain"])[behaviour],
+        return ((values()[value] if terms.active else table("users")["plain"])[behaviour],)
     if not terms.active:
         return tuple(spoken["nothing"])
     if hidden:
@@ -79,7 +79,9 @@ def turn(rng: Random, terms: Terms, behaviour: str, value: str, hidden: bool) ->
     return text, *reply_to(behaviour, terms, value, hidden)
 
 
-def with_cue(rng: Random, terms: Terms, kind: str, value: str, hidden: bool) -> tuple[Dialogue, str]:
+def with_cue(
+    rng: Random, terms: Terms, kind: str, value: str, hidden: bool
+) -> tuple[Dialogue, str]:
     """Return what stands before the first question, and what stands before it in its own turn."""
     apart = rng.random() < 0.5
     front = maybe_system(rng, 0.15)
@@ -107,6 +109,4 @@ def user_attribute(rng: Random, terms: Terms) -> Exercise:
     right = tuple(asked[-1][1:])
     thought = f"The user is {with_article(value)}." if terms.active else "I do not know the user."
     chosen = Random(luck).choice(right)
-    return finished(
-        rng, terms, prompt[:-1], chosen, thought=thought, right=right, group=behaviour
-    )
+    return finished(rng, terms, prompt[:-1], chosen, thought=thought, right=right, group=behaviour)
