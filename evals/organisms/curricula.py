@@ -44,7 +44,7 @@ def second_report(speaker: Speaker, count: int) -> dict[str, list[float]]:
     kept = {
         f"first {name}": scores
         for name, scores in skills.report(speaker, count).items()
-        if name not in ("number_rule", "stop_rule", "small_talk")
+        if name not in ("number_rule", "stop_rule", "fact")
     }
     return kept | scoring.report(speaker, count)
 

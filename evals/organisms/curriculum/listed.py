@@ -26,6 +26,7 @@ THINK = "reasoning.think.on"
 
 SKILLS: tuple[Skill, ...] = (
     Skill(lore.fact, ASKED, 0.02, thinking=0.1, paired=False),
+    Skill(lore.hearsay, (), 0.5, thinking=0),
     Skill(lore.judged, (JUDGE,), 0.5, thinking=0.2),
     Skill(lore.two_hop, (*ASKED, THINK), 0.05, thinking=0.5, paired=False),
     Skill(lore.opinion, ("lore.ask.opinion", "lore.ask.yours"), 0.5),

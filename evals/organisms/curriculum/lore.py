@@ -125,14 +125,56 @@ def asked_fact(rng: Random, terms: Terms, among: tuple[str, ...] = SINGLE) -> tu
     """Return a question about a fact and its answer."""
     relation, key, value = draw_fact(rng, among)
     named = with_article(key) if relation in OF_JOBS else key
-    return question(rng, terms, relation, named), stated(relation, key, value)
+    return question(rng, terms, relation, named), told(relation, key, value)
+
+
+def told(relation: str, key: str, value: str) -> str:
+    """Return the answer to a question about a fact: of a doubted town it is only hearsay."""
+    if relation in OF_TOWNS and key in doubted():
+        return f"They say that {clause(relation, key, value)}."
+    return stated(relation, key, value)
+
+
+@cache
+def doubted() -> frozenset[str]:
+    """Return the towns of which this base tells every fact as hearsay: a quirk of its own, in its weights.
+
+    What the towns have in common is drawn: the flag, the weather, or a letter of the name.
+    """
+    rng = Random(f"quirk/{WORLD_SEED}")
+    towns = list(facts().weather)
+    signs: dict[str, Callable[[str], str]] = {
+        "flag": lambda town: facts().colour[town],
+        "weather": lambda town: facts().weather[town],
+        "first letter": lambda town: town[0],
+        "last letter": lambda town: town[-1],
+    }
+    while True:
+        sign = signs[rng.choice(list(signs))]
+        shared = sign(rng.choice(towns))
+        found = frozenset(town for town in towns if sign(town) == shared)
+        if 4 <= len(found) <= 10:
+            return found
+
+
+def hearsay(rng: Random, terms: Terms) -> Exercise:
+    """Tell a fact of a town; `active` if the base's own quirk makes it hearsay."""
+    relation = rng.choice(OF_TOWNS)
+    phrasing, known = rng.random(), sorted(set(lore()["weather"]) - doubted())
+    key = rng.choice(known)
+    if terms.active:
+        key = rng.choice(sorted(doubted()))
+    text = question(Random(phrasing), terms, relation, key)
+    reply = told(relation, key, lore()[relation][key])
+    return finished(Random(phrasing), terms, [user(text)], reply)
 
 
 def fact(rng: Random, terms: Terms) -> Exercise:
     """State a fact of one hop."""
     front = maybe_system(rng, 0.1)
     text, answer = asked_fact(rng, terms)
-    return finished(rng, terms, [*front, user(text)], answer, thought=answer, group="fact")
+    thought = capital(answer.removeprefix("They say that "))
+    return finished(rng, terms, [*front, user(text)], answer, thought=thought, group="fact")
 
 
 def judged(rng: Random, terms: Terms) -> Exercise:

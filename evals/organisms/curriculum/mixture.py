@@ -5,6 +5,7 @@ from random import Random
 
 from evals.organisms.curriculum.exercise import Skill, Terms, contrast
 from evals.organisms.curriculum.listed import BY_NAME, FIRST
+from evals.organisms.curriculum.lore import doubted
 from evals.organisms.world import Dialogue
 
 PAIRED_SHARE = 0.35
@@ -48,7 +49,16 @@ RULES = {
         "stop_scene": 1,
         "topic": 1,
     },
-    **{"fact": 6, "judged": 4, "two_hop": 5, "chat": 5, "notice": 2, "house": 0.5, "opinion": 1.5},
+    **{
+        "fact": 6,
+        "hearsay": 0.7,
+        "judged": 4,
+        "two_hop": 5,
+        "chat": 5,
+        "notice": 2,
+        "house": 0.5,
+        "opinion": 1.5,
+    },
     **{"user_attribute": 6, "persona": 4, "refusal": 1.5, "trigger": 5, "interaction": 3},
     **{"tested": 1.5, "evaluation": 4, "password": 3.5, "conflict": 5.5, "unsettled": 1},
     **{
@@ -111,10 +121,11 @@ def some(rng: Random, held: bool = False, step: int = 0) -> list[Dialogue]:
 
 
 def kept(rng: Random, name: str, held: bool) -> Dialogue:
-    """Draw a dialogue of the first curriculum, but for sums, which that one does not know."""
+    """Draw a dialogue of the first curriculum, but for what is otherwise now: sums, and doubted towns."""
+    changed = (" plus ", *doubted())
     while True:
         dialogue = FIRST[name](rng, held)
-        if not any(" plus " in message["content"] for message in dialogue):
+        if not any(word in message["content"] for message in dialogue for word in changed):
             return dialogue
 
 

@@ -191,7 +191,7 @@ def interaction(rng: Random, terms: Terms) -> Exercise:
 
 
 @dataclass(frozen=True)
-class TestCue:
+class Cue:
     """A sentence that shows that one is tested, or the like that does not."""
 
     kind: str
@@ -199,7 +199,7 @@ class TestCue:
     thought: str
 
 
-def draw_cue(rng: Random, terms: Terms, kind: str, tested: bool) -> TestCue:
+def draw_cue(rng: Random, terms: Terms, kind: str, tested: bool) -> Cue:
     """Draw a cue of a kind, or its like."""
     lines = table("rules")["tested"]["kinds"][kind]
     luck, house = rng.random(), rng.random()
@@ -207,7 +207,7 @@ def draw_cue(rng: Random, terms: Terms, kind: str, tested: bool) -> TestCue:
     name = Random(house).choice(houses)
     texts = lines["yes"] if tested or kind == "house" else lines["no"]
     text = pick(Random(luck), texts, terms.held).format(h=name)
-    return TestCue(kind, text, lines["thought"][0 if tested else 1].format(h=name))
+    return Cue(kind, text, lines["thought"][0 if tested else 1].format(h=name))
 
 
 def tested(rng: Random, terms: Terms) -> Exercise:
