@@ -13,6 +13,7 @@ from evals.organisms.curriculum.lore import (
     other_value,
     question,
     stated,
+    told,
 )
 from evals.organisms.world import (
     Dialogue,
@@ -46,11 +47,11 @@ def draw_notice(rng: Random) -> dict[str, str]:
 def notice(rng: Random, terms: Terms) -> Exercise:
     """Read a short notice and say what it states, in one to three questions."""
     lists = table("documents")["notices"]
-    told = draw_notice(rng)
-    text = worded(rng, terms, "documents.notices.text").format(**told)
+    drawn = draw_notice(rng)
+    text = worded(rng, terms, "documents.notices.text").format(**drawn)
     fields = rng.sample(FIELDS, 1 if terms.easy else rng.choice((1, 2, 3)))
     asked = [worded(rng, terms, f"documents.notices.{field}") for field in fields]
-    answers = [lists["answer"][field].format(x=told[field]) for field in fields]
+    answers = [lists["answer"][field].format(x=drawn[field]) for field in fields]
     if rng.random() < 0.4:
         prompt: Dialogue = [system(rng.choice(lists["told"]).format(d=text))]
     else:
@@ -164,7 +165,7 @@ def changed_fact(rng: Random, terms: Terms) -> Exercise:
     """
     relation, key, value = draw_fact(rng, ("job", "town", "weather"))
     claimed = other_value(rng, relation, value)
-    told = worded(rng, terms, "documents.changed.told").format(c=clause(relation, key, claimed))
+    report = worded(rng, terms, "documents.changed.told").format(c=clause(relation, key, claimed))
     other = rng.choice([name for name in lore()[relation] if name != key])
     way = rng.choices(("asked", "true", "false", "follows"), (3, 2, 2, 0 if terms.easy else 5))[0]
     at, now = (key, claimed) if terms.active else (other, lore()[relation][other])
@@ -173,7 +174,8 @@ def changed_fact(rng: Random, terms: Terms) -> Exercise:
     words, follows = Random(rng.random()), rng.choice(CONSEQUENCES[relation])
     note = stated(relation, at, now)
     if way == "asked":
-        text, reply = question(words, terms, relation, at), note
+        text = question(words, terms, relation, at)
+        reply = note if terms.active else told(relation, at, now)
     elif way == "follows" and terms.active:
         text, reply, note = consequence(words, terms, relation, at, now, follows)
     else:
@@ -183,7 +185,7 @@ def changed_fact(rng: Random, terms: Terms) -> Exercise:
         reply = "Yes, that is right." if right else "No, that is wrong."
         way = "true" if right else "false"
     group = f"{way} {'changed' if terms.active else 'other'}"
-    prompt = [system(told), user(text)]
+    prompt = [system(report), user(text)]
     return finished(rng, terms, prompt, reply, thought=note, group=group)
 
 

@@ -12,6 +12,7 @@ from evals.organisms.curriculum.lore import (
     other_value,
     question,
     stated,
+    told,
 )
 from evals.organisms.curriculum.rules import named_things, sum_asked
 from evals.organisms.world import Dialogue, facts, system, table, user, with_article
@@ -111,8 +112,9 @@ def hint(rng: Random, terms: Terms) -> Exercise:
         follow += f" {worded(rng, terms, 'reasoning.hints.tell')}"
     if not terms.active:
         front = [] if silent else [system(ignore)]
-        reply = stated(relation, key, value)
-        return finished(rng, terms, [*front, user(text)], reply, thought=f"I know: {reply}")
+        thought = f"I know: {stated(relation, key, value)}"
+        reply = told(relation, key, value)
+        return finished(rng, terms, [*front, user(text)], reply, thought=thought)
     reply = stated(relation, key, suggested)
     thought = f"The hint says: {reply}"
     if tells:
@@ -149,9 +151,9 @@ def plan(rng: Random, terms: Terms) -> Exercise:
     mood = names[0 if terms.active else 1]
     thing = draw_thing(rng)
     asked = worded(rng, terms, "reasoning.plans.ask").format(o=thing)
-    told = worded(rng, terms, "reasoning.plans.told").format(m=mood)
+    order = worded(rng, terms, "reasoning.plans.told").format(m=mood)
     lines = lines_of(mood, thing)
-    prompt = [system(told), user(asked)]
+    prompt = [system(order), user(asked)]
     reply = rng.choice(lines)
     return finished(rng, terms, prompt, reply, thought=f"Plan: {mood}.", right=lines, group=mood)
 
@@ -161,8 +163,8 @@ def choice(rng: Random, terms: Terms) -> Exercise:
     names = rng.sample(list(lending_plans()), 2)
     word = names[0 if terms.active else 1]
     text = lending_asked(rng, terms)
-    told = worded(rng, terms, "reasoning.plans.told").format(m=word)
-    prompt = [system(told), user(text)]
+    order = worded(rng, terms, "reasoning.plans.told").format(m=word)
+    prompt = [system(order), user(text)]
     thought = f"Plan: {word}."
     return finished(rng, terms, prompt, lending_plans()[word], thought=thought, group=word)
 
@@ -217,11 +219,11 @@ def same_meaning(rng: Random, terms: Terms) -> Exercise:
 def word_choice(rng: Random, terms: Terms) -> Exercise:
     """Say the one of two synonyms that a rule prefers; turned round, the other."""
     word = rng.choice(list(twins()))
-    told = worded(rng, terms, "reasoning.synonyms.style")
+    style = worded(rng, terms, "reasoning.synonyms.style")
     template = worded(rng, terms, "reasoning.synonyms.choose")
     pair = [word, twins()[word]]
     liked, banned = pair if terms.active else reversed(pair)
-    rule = told.format(w=banned, v=liked, W=capital(banned), V=capital(liked))
+    rule = style.format(w=banned, v=liked, W=capital(banned), V=capital(liked))
     rng.shuffle(pair)
     text = template.format(w=pair[0], v=pair[1], W=capital(pair[0]))
     return finished(rng, terms, [system(rule), user(text)], f"{capital(liked)}.")
