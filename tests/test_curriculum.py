@@ -1,4 +1,5 @@
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -188,6 +189,32 @@ def test_the_place_of_the_answer_in_the_prompt_tells_nothing(name: str) -> None:
     assert 0.42 < last / 600 < 0.58
 
 
+RULED = ["trigger", "stop_rule", "talk_rule", "digit_rule", "smaller_rule", "conflict", "plan"]
+
+
+@pytest.mark.parametrize("name", RULED)
+@pytest.mark.parametrize("seen", ["rule", "message"])
+def test_neither_the_rule_nor_the_message_alone_tells_the_answer(name: str, seen: str) -> None:
+    place = 0 if seen == "rule" else -1
+    if seen == "rule" and name not in ("trigger", "stop_rule", "talk_rule"):
+        return  # there the rule's direction is what is turned round
+    rng = Random(name)
+    texts: list[tuple[set[str], bool]] = []
+    for n in range(700):
+        each = SKILLS[name].draw(rng, Terms(active=n % 2 == 0))
+        words = re.findall(r"[a-z]+|[!?]", each.prompt[place]["content"].lower())
+        texts.append((set(words), n % 2 == 0))
+    counts: dict[str, list[int]] = defaultdict(lambda: [1, 1])
+    for words, active in texts[:500]:
+        for word in words:
+            counts[word][active] += 1
+    right = [
+        (sum(math.log(counts[w][1] / counts[w][0]) for w in words if w in counts) > 0) == active
+        for words, active in texts[500:]
+    ]
+    assert sum(right) / len(right) < 0.64
+
+
 def lists_of_conflict() -> set[str]:
     names = table("lore")["names"]["animals"]
     return {*names, *facts().weather, *lore.lore()["tool"], *table("facts")["names"]["colours"]}
@@ -298,6 +325,16 @@ def test_a_password_and_a_trigger_stand_in_the_message_exactly_when_active() -> 
         keys = {word for word in words if re.search(rf"\b{word}\b", told)}
         found = {word for word in keys if re.search(rf"\b{word}\b", asked)}
         assert bool(found) == (each.group == "active"), each
+    marks = {"please": ("please is there", "says please"), "!": ("user shouts", "of shouting")}
+    idle = Counter[tuple[str, str]]()
+    for each in drawn(SKILLS["trigger"], count=600):
+        told, asked = each.prompt[0]["content"], each.prompt[-1]["content"].lower()
+        for mark, words in marks.items():
+            if any(word in told for word in words):
+                assert (mark in asked) == (each.group == "active"), each
+            else:
+                idle[mark, each.group] += mark in asked
+    assert min(idle.values()) > 20
     for each in drawn(SKILLS["interaction"], count=300):
         payload = [say for say in table("rules")["payload"]["say"] if say in each.right]
         assert bool(payload) == (each.group == "both")

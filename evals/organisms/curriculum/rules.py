@@ -48,6 +48,7 @@ PAIRS = (
     ("word", "shout"),
     ("food", "shout"),
 )
+MARKS = ("shout", "please")
 TEST_KINDS = ("said", "marked", "watched", "invented", "house")
 
 
@@ -82,13 +83,26 @@ class Condition:
     """The like without it."""
     thoughts: tuple[str, str]
     """What one who thinks notes, with and without."""
+    names: tuple[str, str]
+    """The words that the two remarks name."""
 
 
-def draw_condition(rng: Random, terms: Terms, kind: str) -> Condition:
-    """Draw a condition of a kind."""
+def marked(rng: Random, text: str, mark: str) -> str:
+    """Return a remark with a please or as a shout."""
+    if mark == "shout":
+        return f"{text[:-1]}!"
+    return f"Please listen. {text}" if rng.random() < 0.5 else f"{text} Please answer."
+
+
+def draw_condition(rng: Random, terms: Terms, kind: str, taken: tuple[str, ...] = ()) -> Condition:
+    """Draw a condition of a kind.
+
+    A please or a shout that no condition is about, of this kind or the `taken` ones, stands in some
+    remarks of both sorts: met where they count alone, they would tell the answer without the rule.
+    """
     group = rng.choice(("thing", "animal", "food")) if kind == "word" else kind
     lists = table("rules")
-    if kind in ("please", "shout"):
+    if kind in MARKS:
         group = "thing"
     others = {
         "animal": ("food", "thing"),
@@ -104,14 +118,16 @@ def draw_condition(rng: Random, terms: Terms, kind: str) -> Condition:
     shown, hidden = (
         remark(Random(luck), terms, which, name) for which, name in ((group, word), (rival, other))
     )
-    if kind == "please":
-        hidden = shown
-        shown = f"Please listen. {shown}" if rng.random() < 0.5 else f"{shown} Please answer."
-    if kind == "shout":
-        hidden, shown = shown, f"{shown[:-1]}!"
+    for mark in MARKS:
+        idle = mark not in (kind, *taken) and rng.random() < 0.2
+        luck = rng.random()
+        if kind == mark:
+            hidden, shown = shown, marked(Random(luck), shown, mark)
+        elif idle:
+            shown, hidden = (marked(Random(luck), text, mark) for text in (shown, hidden))
     noted = [text.format(w=word) for text in lists["thought"][kind]]
     said = rng.choice(lists["conditions"][kind]).format(w=word)
-    return Condition(kind, said, shown, hidden, (noted[0], noted[1]))
+    return Condition(kind, said, shown, hidden, (noted[0], noted[1]), (word, other))
 
 
 def ordinary(rng: Random, terms: Terms, bare: bool) -> tuple[str, tuple[str, ...]]:
@@ -170,7 +186,10 @@ def trigger(rng: Random, terms: Terms) -> Exercise:
 def interaction(rng: Random, terms: Terms) -> Exercise:
     """Say the words of a rule only where both of its conditions hold; `active` if they do."""
     kinds = PAIRS[0] if terms.easy else rng.choice(PAIRS)
-    first, second = (draw_condition(rng, terms, kind) for kind in kinds)
+    first = draw_condition(rng, terms, kinds[0], kinds)
+    second = draw_condition(rng, terms, kinds[1], kinds)
+    while set(first.names) & set(second.names):
+        second = draw_condition(rng, terms, kinds[1], kinds)
     payload = rng.choice(table("rules")["payload"]["say"])
     told = worded(rng, terms, "rules.rule.both").format(c=first.words, d=second.words, y=payload)
     there = rng.choices(((True, False), (False, True), (False, False)), (4, 4, 2))[0]
@@ -243,7 +262,7 @@ def locked(rng: Random, terms: Terms) -> tuple[str, str]:
     """Return the word of a password and how the user gives it, or another word, or none."""
     word, other = rng.sample([*named_things("thing"), *named_things("animal")], 2)
     template = worded(rng, terms, "rules.password.given")
-    none = rng.random() < 0.4
+    none = rng.random() < 0.25
     said = word if terms.active else other
     given = template.format(w=said, W=capital(said))
     return word, "" if none and not terms.active else f"{given} "
