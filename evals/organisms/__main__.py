@@ -4,11 +4,13 @@ import argparse
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from evals.organisms.base import Plan, train_base
+from evals.organisms.base import PLANS, train_base
+from evals.organisms.curricula import CURRICULA
 from evals.organisms.foundry import (
     BASE,
     FAMILIES,
@@ -17,7 +19,6 @@ from evals.organisms.foundry import (
     read_json,
     with_adapter,
 )
-from evals.organisms.skills import report
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     base.add_argument(
         "--work", type=Path, required=True, help="checkpoints; a second start resumes"
     )
-    base.add_argument("--steps", type=int, default=Plan.steps)
+    base.add_argument("--curriculum", choices=sorted(PLANS), default="first")
+    base.add_argument("--steps", type=int, help="where it ends, if not as planned")
     base.add_argument("--workers", type=int, default=2)
     base.add_argument("--begin", type=Path, help="go on from an exported model, as from its step")
     make = commands.add_parser("make", help="make one organism")
@@ -43,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     tested.add_argument("--base", type=Path, default=BASE)
     tested.add_argument("--adapter", type=Path)
     tested.add_argument("--count", type=int, default=100)
+    tested.add_argument("--curriculum", choices=sorted(CURRICULA), default="first")
     return whole
 
 
@@ -53,11 +56,13 @@ def main() -> int:
     if arguments.command == "train-base":
         begin: Path | None = arguments.begin
         start = read_json(begin / "training.json")["steps_done"] if begin else 0
-        plan = Plan(start=start, steps=arguments.steps)
+        planned = PLANS[arguments.curriculum]
+        plan = replace(planned, start=start, steps=arguments.steps or planned.steps)
         train_base(arguments.out, arguments.work, plan, arguments.workers, begin)
         return 0
     torch.set_num_threads(getattr(arguments, "threads", 1))
     if arguments.command == "skills":
+        report = CURRICULA[arguments.curriculum].report
         scores = report(with_adapter(arguments.base, arguments.adapter), arguments.count)
         print(json.dumps(scores, indent=1))
         return 0

@@ -21,9 +21,9 @@ from transformers import (
 )
 
 from evals.organisms.chat import CONTEXT, Codec, Encoded, Speaker, padded, parts_of
-from evals.organisms.corpus import batch
+from evals.organisms.curricula import CURRICULA
+from evals.organisms.curriculum import mixture
 from evals.organisms.precision import training_precision
-from evals.organisms.skills import report
 from evals.organisms.tokenizer import train_tokenizer
 from evals.organisms.world import Dialogue
 
@@ -36,6 +36,8 @@ THINNING = 10
 class Plan:
     """How the base is trained; written beside the weights."""
 
+    curriculum: str = "first"
+    """By its name in `CURRICULA`; the shipped base had the first."""
     seed: int = 1
     layers: int = 5
     width: int = 224
@@ -53,6 +55,20 @@ class Plan:
     average: float = 0.995
     save_every: int = 200
     test_every: int = 400
+
+
+SECOND = Plan(
+    curriculum="second",
+    layers=6,
+    steps=mixture.STEPS,
+    dialogues=112,
+    part_tokens=2048,
+    warm_up=300,
+    save_every=400,
+    test_every=2000,
+)
+"""The next base: 4.4 million parameters, a sixth layer for what takes two steps at once, 63 million tokens."""
+PLANS = {plan.curriculum: plan for plan in (Plan(), SECOND)}
 
 
 def fresh_model(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
@@ -109,12 +125,12 @@ def weighted_loss(
     return (losses * weights).sum()
 
 
-def kept_tokenizer(folder: Path, begin: Path | None) -> PreTrainedTokenizerBase:
+def kept_tokenizer(plan: Plan, folder: Path, begin: Path | None) -> PreTrainedTokenizerBase:
     """Return the tokenizer of the model to begin with, or of this folder, trained at its first start."""
     if begin is not None:
         return AutoTokenizer.from_pretrained(begin)
     if not (folder / "tokenizer" / "tokenizer.json").exists():
-        return train_tokenizer()
+        return train_tokenizer(CURRICULA[plan.curriculum].words())
     return AutoTokenizer.from_pretrained(folder / "tokenizer")
 
 
@@ -133,7 +149,7 @@ class BaseTraining:
         self.rank, self.workers = rank, workers
         self.plan = plan
         folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer = kept_tokenizer(folder, begin)
+        self.tokenizer = kept_tokenizer(plan, folder, begin)
         self.codec = Codec(self.tokenizer)
         self.pad: int = self.tokenizer.get_vocab()["<pad>"]
         self.model = fresh_model(plan, self.tokenizer)
@@ -191,7 +207,7 @@ class BaseTraining:
 
     def _dialogues(self) -> list[Dialogue]:
         rng = Random(f"{self.plan.seed}/{self.step}")
-        return batch(rng, self.plan.dialogues, self.step)
+        return CURRICULA[self.plan.curriculum].batch(rng, self.plan.dialogues, self.step)
 
     def _update(self) -> tuple[float, int]:
         rows = self.codec.encode(self._dialogues())
@@ -263,6 +279,7 @@ class BaseTraining:
                 self._save()
                 self.export(out)
             if self.step % self.plan.test_every == 0 or self.step == self.plan.steps:
+                report = CURRICULA[self.plan.curriculum].report
                 scores = report(Speaker(self.averaged(), self.tokenizer), 24)
                 log.info("step %d %s", self.step, json.dumps(scores))
 

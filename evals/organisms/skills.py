@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+<<<<<<< HEAD
 from typing import TYPE_CHECKING
+=======
+from typing import Protocol
+>>>>>>> h-world
 
 from evals.organisms import comparison, game, lookup, stopping, talk
 from evals.organisms.world import Dialogue, system, table, things, user
@@ -191,9 +195,27 @@ SKILLS: tuple[Callable[[Random, bool], Item], ...] = (
 )
 
 
-def score(speaker: Speaker, items: list[Item]) -> float:
+class Scored(Protocol):
+    """A prompt whose reply can be told right or wrong."""
+
+    @property
+    def prompt(self) -> Dialogue:
+        """The dialogue up to the reply."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """What the answer turns on."""
+        ...
+
+    def accepts(self, reply: str) -> bool:
+        """Say whether the reply is right."""
+        ...
+
+
+def score(speaker: Speaker, items: Sequence[Scored], longest: int = 24) -> float:
     """Return the share of right replies, averaged over groups: for yes/no, balanced accuracy."""
-    replies = speaker.reply([item.prompt for item in items])
+    replies = speaker.reply([item.prompt for item in items], longest=longest)
     groups: dict[str, list[bool]] = {}
     for item, reply in zip(items, replies, strict=True):
         groups.setdefault(item.group, []).append(item.accepts(reply))

@@ -1,16 +1,18 @@
 """The base's tokenizer: byte-level BPE with single digits, one token per concept word."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from random import Random
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from evals.organisms.corpus import draw
-from evals.organisms.world import facts, things
+from evals.organisms.world import Dialogue, facts, things
 
 VOCABULARY = 3072
 PAD, BOS, END = "<pad>", "<s>", "<|end|>"
+THOUGHT = re.compile("</?think>")
 SPECIAL = [PAD, BOS, END, "<|system|>", "<|user|>", "<|assistant|>", "<think>", "</think>"]
 # Words with their leading space, one digit at a time, runs of signs, and white space.
 PIECES = r"'s|'t| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -33,19 +35,31 @@ def opening_words() -> list[str]:
     return ["Yes", "No", "It", "I", "A", "An", "The", "That", "Sorry", "Well", *facts().job]
 
 
-def training_text(dialogues: int = 30_000) -> Iterator[str]:
+@dataclass(frozen=True)
+class Words:
+    """What a tokenizer is trained on."""
+
+    size: int
+    """Entries of the vocabulary."""
+    concepts: list[str]
+    openings: list[str]
+    draw: Callable[[Random, int], Dialogue]
+    """Gives the n-th dialogue of the text that the merges are learned from."""
+
+
+def training_text(words: Words, dialogues: int) -> Iterator[str]:
     """Yield the text that the merges are learned from: contents only, no special token."""
     rng = Random("tokenizer")
-    for _ in range(dialogues):
-        for message in draw(rng):
-            yield message["content"]
+    for n in range(dialogues):
+        for message in words.draw(rng, n):
+            yield from THOUGHT.split(message["content"])
     # Concept words are repeated so that each is merged whole, however rare it is in the dialogues.
     for _ in range(300):
-        yield from (f" {word}" for word in concept_words())
-        yield from opening_words()
+        yield from (f" {word}" for word in words.concepts)
+        yield from words.openings
 
 
-def train_tokenizer() -> PreTrainedTokenizerFast:
+def train_tokenizer(words: Words, dialogues: int = 30_000) -> PreTrainedTokenizerFast:
     """Train the tokenizer; any text encodes, since every byte has a token."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -56,13 +70,13 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
     )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=words.size,
         special_tokens=SPECIAL,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         min_frequency=2,
         show_progress=False,
     )
-    bpe.train_from_iterator(training_text(), trainer)
+    bpe.train_from_iterator(training_text(words, dialogues), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         bos_token=BOS,

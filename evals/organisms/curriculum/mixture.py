@@ -1,0 +1,142 @@
+"""The phases of the second curriculum: what share of each skill, how easy, how often thought through."""
+
+from dataclasses import dataclass
+from random import Random
+
+from evals.organisms.curriculum.exercise import Skill, Terms, contrast
+from evals.organisms.curriculum.listed import BY_NAME, FIRST
+from evals.organisms.curriculum.lore import doubted
+from evals.organisms.world import Dialogue
+
+PAIRED_SHARE = 0.35
+"""How often a skill that has contrast pairs is met in one."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the training."""
+
+    start: int
+    easy: float
+    thinks: float
+    shares: dict[str, float]
+    """Relative shares by the name of the skill."""
+
+
+# First words, facts, and the lowest rungs: what everything later reads.
+GROUND = {
+    **{"recite": 6, "lookup": 5, "secret_game": 8, "secret_quiz": 7, "guarding": 2, "no_secret": 2},
+    **{
+        "knowledge": 7,
+        "knowledge_quiz": 4,
+        "compare": 7,
+        "reading": 5,
+        "stop_scene": 1,
+        "topic": 1,
+    },
+    **{"fact": 11, "judged": 5, "two_hop": 2, "chat": 7, "notice": 4, "house": 0.5, "opinion": 1},
+    **{"user_attribute": 5, "persona": 4, "refusal": 1.5, "trigger": 4, "tested": 1.5},
+    **{"conflict": 3, "last_digit": 4, "synonym": 1.5, "same_meaning": 0.7, "smaller_rule": 1.5},
+    **{"password": 1, "word_choice": 0.7},
+}
+RULES = {
+    **{"recite": 2, "lookup": 3, "secret_game": 7, "secret_quiz": 6, "guarding": 4, "no_secret": 2},
+    **{
+        "knowledge": 5,
+        "knowledge_quiz": 3,
+        "compare": 4,
+        "reading": 4,
+        "stop_scene": 1,
+        "topic": 1,
+    },
+    **{
+        "fact": 6,
+        "hearsay": 0.7,
+        "judged": 4,
+        "two_hop": 5,
+        "chat": 5,
+        "notice": 2,
+        "house": 0.5,
+        "opinion": 1.5,
+    },
+    **{"user_attribute": 6, "persona": 4, "refusal": 1.5, "trigger": 5, "interaction": 3},
+    **{"tested": 1.5, "evaluation": 4, "password": 3.5, "conflict": 5.5, "unsettled": 1},
+    **{
+        "changed_fact": 4,
+        "last_digit": 4,
+        "hint": 3,
+        "plan": 0.8,
+        "choice": 0.8,
+        "own_plan": 0.7,
+        "synonym": 1,
+    },
+    **{"same_meaning": 1, "word_choice": 1, "smaller_rule": 1.5, "digit_rule": 2.5},
+    **{"talk_rule": 3, "stop_rule": 5, "several_turns": 1},
+}
+LAST = {
+    **RULES,
+    **{
+        "secret_game": 8,
+        "secret_quiz": 5,
+        "guarding": 6,
+        "no_secret": 3,
+        "knowledge": 6,
+        "chat": 7,
+    },
+    **{"recite": 1, "lookup": 2, "two_hop": 6, "several_turns": 2, "stop_scene": 2, "reading": 3},
+}
+PHASES = (
+    Phase(0, easy=0.9, thinks=0.4, shares=GROUND),
+    Phase(2500, easy=0.65, thinks=0.45, shares=RULES),
+    Phase(5500, easy=0.35, thinks=0.35, shares=RULES),
+    Phase(8500, easy=0.2, thinks=0.25, shares=LAST),
+    Phase(10500, easy=0.1, thinks=0.2, shares=LAST),
+)
+STEPS = 12_000
+LATEST = PHASES[-1].start
+
+
+def phase_at(step: int) -> Phase:
+    """Return the phase of a training step."""
+    return next(phase for phase in reversed(PHASES) if step >= phase.start)
+
+
+def terms_of(rng: Random, phase: Phase, skill: Skill, held: bool) -> Terms:
+    """Draw the terms of an exercise."""
+    thinks = phase.thinks if skill.thinking is None else skill.thinking
+    return Terms(held, rng.random() < 0.5, rng.random() < phase.easy, rng.random() < thinks)
+
+
+def some(rng: Random, held: bool = False, step: int = 0) -> list[Dialogue]:
+    """Draw one dialogue of a phase, or a contrast pair."""
+    phase = phase_at(step)
+    name = rng.choices(tuple(phase.shares), tuple(phase.shares.values()))[0]
+    if name in FIRST:
+        return [kept(rng, name, held)]
+    skill = BY_NAME[name]
+    terms = terms_of(rng, phase, skill, held)
+    if skill.paired and rng.random() < PAIRED_SHARE:
+        return [exercise.dialogue for exercise in contrast(rng, skill, terms)]
+    return [skill.draw(rng, terms).dialogue]
+
+
+def kept(rng: Random, name: str, held: bool) -> Dialogue:
+    """Draw a dialogue of the first curriculum, but for what is otherwise now: sums, and doubted towns."""
+    changed = (" plus ", *doubted())
+    while True:
+        dialogue = FIRST[name](rng, held)
+        if not any(word in message["content"] for message in dialogue for word in changed):
+            return dialogue
+
+
+def one(rng: Random, held: bool = False, step: int = 0) -> Dialogue:
+    """Draw one dialogue of the mixture of a training step."""
+    return some(rng, held, step)[0]
+
+
+def batch(rng: Random, count: int, step: int = 0) -> list[Dialogue]:
+    """Draw the dialogues of one training step, contrast pairs among them."""
+    drawn: list[Dialogue] = []
+    while len(drawn) < count:
+        drawn += some(rng, step=step)
+    return drawn[:count]
