@@ -6,8 +6,8 @@ from pathlib import Path
 
 from agent.budget import Budget
 from agent.investigation import CallResult, Exchange, Investigation, ToolCall, Turn
-from agent.submission import Answer
 from agent.loop import transcript
+from agent.submission import Answer
 from evals.bench.cheater import Cheater, questions
 from evals.bench.investigators import HOUSE
 from tests.synthetic_cases import number_run

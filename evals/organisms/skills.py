@@ -6,11 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-<<<<<<< HEAD
-from typing import TYPE_CHECKING
-=======
-from typing import Protocol
->>>>>>> h-world
+from typing import TYPE_CHECKING, Protocol
 
 from evals.organisms import comparison, game, lookup, stopping, talk
 from evals.organisms.world import Dialogue, system, table, things, user
