@@ -75,12 +75,15 @@ def sit(
     if done.exists():
         return SittingResult.model_validate_json(done.read_text(encoding="utf-8"))
     specimen = plan.specimen(sitting.specimen)
+    alike = [each for each in plan.specimens if each.family == specimen.family]
     result = SittingResult(
         sitting=sitting,
         family=specimen.family,
         kind=specimen.kind,
         easiness=specimen.easiness,
         held_out=specimen.held_out,
+        # Also of a sitting that fails: what chance would have come to there is known.
+        chance=chance_of([truth_of(each, plan.secret) for each in alike]),
     )
     missed = build(specimen, plan.secret)
     if missed is not None:
@@ -175,7 +178,6 @@ def graded(
     """Open the truth and score a closed run; return the fields of its result."""
     specimen, run = plan.specimen(sitting.specimen), run_path(out, sitting)
     truth = truth_of(specimen, plan.secret)
-    alike = [each for each in plan.specimens if each.family == specimen.family]
     scratch = out / "grading" / sitting.name
     examined = Examined(specimen, case, truth, secrets_of(specimen))
     paper = Paper(examined, sitting, run, scratch, reader)
@@ -194,7 +196,6 @@ def graded(
             ),
             "evidence_reproduced": reproduced(run),
             "leaks": tuple(leaks_of(run, needles_of(specimen, truth, case, out))),
-            "chance": chance_of([truth_of(each, plan.secret) for each in alike]),
             "ceiling": ceiling(paper),
         }
     finally:
