@@ -69,7 +69,7 @@ def test_a_model_is_held_to_one_kind_of_evidence() -> None:
 
 def test_a_house_tool_can_be_taken_away_and_one_turn_is_all_there_is(tmp_path: Path) -> None:
     case = number_case(without=("note", "confirm"), limits={"minutes": 1e-6})
-    worker = InProcessWorker(SyntheticSubject(table()), WITH_SCREEN, tmp_path / "blobs")
+    worker = InProcessWorker(SyntheticSubject(table()), WITH_SCREEN, tmp_path / "run" / "blobs")
     investigation = open_run(tmp_path / "run", case, worker, "one-shot", 0)
     seen: list[Any] = []
 
