@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from jinja2 import UndefinedError
 
-from agent.briefing import briefing
 from agent.budget import Budget
 from agent.finding import findings
-from agent.investigation import Investigation, Spent, ToolCall, Transcript, Turn
+from agent.investigation import Investigation, Spent, ToolCall, Turn
 from agent.language_model import (
     CALL_TOOL,
     LISTED,
@@ -158,17 +157,6 @@ def test_the_listed_tools_are_at_most_twelve_and_all_there(tmp_path: Path) -> No
     assert set(names) - {CALL_TOOL.name} <= set(LISTED)
     house = {"propose_hypothesis", "register_predictions", "confirm", "note", "submit_report"}
     assert house | {"sample_responses", "vary_prompts"} <= set(names)
-
-
-def test_a_search_for_tools_is_listed_where_there_is_one_to_find(tmp_path: Path) -> None:
-    investigation, client = drive(tmp_path / "run", [reply(END)])
-    names = {spec.name for spec in client.requests[0].tools}
-    assert not names & {"find_tool", "call_tool"}, "all tools of a black-box subject are listed"
-    assert "find_tool" not in client.requests[0].system
-    told = briefing(investigation)
-    steer = {"name": "steer", "description": "Steer.", "schema": {}}
-    listed, _ = listed_tools({**told, "tools": [*told["tools"], steer]}, "investigator")
-    assert {"find_tool", "call_tool"} <= {spec.name for spec in listed}
 
 
 def test_a_tool_of_the_researchers_own_is_listed_too() -> None:
@@ -374,30 +362,6 @@ def test_a_name_that_a_prompt_lacks_is_a_fault() -> None:
     )
     with pytest.raises(UndefinedError):
         written("investigator.j2")
-
-
-def test_what_ran_before_the_first_turn_is_cited_by_number_and_short(tmp_path: Path) -> None:
-    investigation, client = drive(tmp_path / "run", [reply(END)])
-    first = client.requests[0].turns[0]
-    assert isinstance(first, UserTurn) and "Step 0, before your first turn (cite it as exp:1)" in (
-        first.text
-    )
-    rows = [{"text": f"answer {k}"} for k in range(6)]
-    result = {"gained": rows, "lost": [], "kl": {"peaks": rows}, "raw": "f" * 64}
-    screen = {"tool": "screen_differences", "experiment": 2, "result": result, "error": None}
-    told = Transcript(
-        briefing={**briefing(investigation), "screens": [screen]}, exchanges=(), notices=()
-    )
-    words = conversation(told, fresh=False)[0].text
-    assert "Automatic screen `screen_differences` (cite it as exp:2)" in words
-    assert words.count("answer 3") == 2 and "answer 4" not in words and "fff" not in words
-
-
-def test_everything_before_the_first_turn_is_short(tmp_path: Path) -> None:
-    _, client = drive(tmp_path / "run", [reply(END)])
-    (request,) = client.requests
-    tools = json.dumps([spec.model_dump() for spec in request.tools], separators=(",", ":"))
-    assert len(tools) + len(request.system) + len(request.turns[0].text) < 26_000
 
 
 def test_without_judges_no_tool_offers_a_judged_measure(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""What a language model is told before its first turn: cited by number, short, and only what there is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from agent.briefing import briefing
+from agent.investigation import Transcript
+from agent.language_model import conversation, listed_tools
+from agent.llm.conversation import UserTurn
+from tests.test_language_model import END, drive, reply
+
+
+def test_a_search_for_tools_is_listed_where_there_is_one_to_find(tmp_path: Path) -> None:
+    investigation, client = drive(tmp_path / "run", [reply(END)])
+    names = {spec.name for spec in client.requests[0].tools}
+    assert not names & {"find_tool", "call_tool"}, "all tools of a black-box subject are listed"
+    assert "find_tool" not in client.requests[0].system
+    told = briefing(investigation)
+    steer = {"name": "steer", "description": "Steer.", "schema": {}}
+    listed, _ = listed_tools({**told, "tools": [*told["tools"], steer]}, "investigator")
+    assert {"find_tool", "call_tool"} <= {spec.name for spec in listed}
+
+
+def test_what_ran_before_the_first_turn_is_cited_by_number_and_short(tmp_path: Path) -> None:
+    investigation, client = drive(tmp_path / "run", [reply(END)])
+    first = client.requests[0].turns[0]
+    assert isinstance(first, UserTurn) and "Step 0, before your first turn (cite it as exp:1)" in (
+        first.text
+    )
+    rows = [{"text": f"answer {k}"} for k in range(6)]
+    result = {"gained": rows, "lost": [], "kl": {"peaks": rows}, "raw": "f" * 64}
+    screen = {"tool": "screen_differences", "experiment": 2, "result": result, "error": None}
+    told = Transcript(
+        briefing={**briefing(investigation), "screens": [screen]}, exchanges=(), notices=()
+    )
+    words = conversation(told, fresh=False)[0].text
+    assert "Automatic screen `screen_differences` (cite it as exp:2)" in words
+    assert words.count("answer 3") == 2 and "answer 4" not in words and "fff" not in words
+
+
+def test_everything_before_the_first_turn_is_short(tmp_path: Path) -> None:
+    _, client = drive(tmp_path / "run", [reply(END)])
+    (request,) = client.requests
+    tools = json.dumps([spec.model_dump() for spec in request.tools], separators=(",", ":"))
+    assert len(tools) + len(request.system) + len(request.turns[0].text) < 26_000
