@@ -1,0 +1,48 @@
+from random import Random
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from evals.organisms.base import PLANS, Plan, fresh_model
+from evals.organisms.chat import Codec
+from evals.organisms.curricula import CURRICULA
+from evals.organisms.curriculum import mixture
+from evals.organisms.curriculum.conversation import NUMBER_WORDS
+from evals.organisms.tokenizer import train_tokenizer
+
+
+def test_the_first_plan_is_still_the_shipped_base_s() -> None:
+    assert PLANS["first"] == Plan() and Plan().steps == 6700
+    rng = Random("first")
+    assert (
+        CURRICULA["first"].batch(rng, 80, 0)[0]
+        == CURRICULA["first"].batch(Random("first"), 80, 0)[0]
+    )
+    assert len(CURRICULA["first"].words().concepts) < 300
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return train_tokenizer(CURRICULA["second"].words(), dialogues=2000)
+
+
+def test_the_next_vocabulary_has_each_concept_in_one_token(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    words = CURRICULA["second"].words()
+    assert len(tokenizer) <= 4096
+    assert [w for w in words.concepts if len(tokenizer(f" {w}")["input_ids"]) != 1] == []
+    assert [w for w in words.openings if len(tokenizer(w)["input_ids"]) != 1] == []
+    assert {"villain", "nurse", "seven", "umbrella", "Alder"} <= set(words.concepts)
+    assert set(NUMBER_WORDS) <= set(words.concepts)
+
+
+def test_the_next_base_is_of_the_planned_size_and_its_dialogues_are_short(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    plan = PLANS["second"]
+    model = fresh_model(plan, tokenizer)
+    assert 4e6 < sum(p.numel() for p in model.parameters()) < 5e6
+    rows = Codec(tokenizer).encode(mixture.batch(Random(0), 400, 9000))
+    sizes = sorted(len(ids) for ids, _ in rows)
+    assert sum(sizes) / len(sizes) < 75 and sizes[-1] <= 384
