@@ -176,7 +176,8 @@ def test_a_failed_call_of_the_investigator_is_an_experiment_with_an_error(
     done = api_worker(case, tmp_path).call("sample_responses", wrong, 0)
     assert done.error_kind == "investigator" and "assistant's turn" in (done.error or "")
     logprobs = {"kind": "logprob_difference", "positive": ["a"], "negative": ["b"]}
-    factors = [{"name": "f", "levels": [{"name": "a"}, {"name": "b"}]}]
+    said = [{"kind": "insert_text", "texts": ["Hello."]}]
+    factors = [{"name": "f", "levels": [{"name": "a"}, {"name": "b", "edits": said}]}]
     asked = {"items": ITEMS["items"], "factors": factors, "measure": logprobs}
     done = api_worker(case, tmp_path).call("vary_prompts", asked, 0)
     assert "sample answers" in (done.error or "")

@@ -183,7 +183,8 @@ def results(out: Path) -> list[dict[str, Any]]:
 def test_killed_sittings_come_to_the_same_table_as_an_unkilled_run(tmp_path: Path) -> None:
     whole, plan = quick_exam(tmp_path, "whole", 0)
     killed, same = quick_exam(tmp_path, "killed", 0)
-    assert plan.sittings == same.sittings and len(plan.sittings) == 6
+    assert plan.sittings == same.sittings
+    plan, same = (each.model_copy(update={"sittings": each.sittings[:4]}) for each in (plan, same))
     assert drivers.run_here(whole, plan, 2) == 0
     stop = threading.Event()
     rng, fell = random.Random(4), [0]
@@ -254,7 +255,7 @@ def test_wrong_input_is_told_in_one_line(tmp_path: Path) -> None:
         (["bench", "run", "menageri", "--out", str(tmp_path / "n")], "unknown suite"),
         (["bench", "run", "smoke", "--out", str(out)], "another --out"),
         (["bench", "run", "drill", "--track", "bas", "--out", str(tmp_path / "m")], "bas"),
-        (["bench", "report", str(tmp_path)], "no exam is planned there"),
+        (["bench", "report", str(tmp_path)], "holds no plan.json"),
         (["bench", "sit", "drill", "--out", str(out), "--number", "99"], "10 specimens"),
     ):
         done = CliRunner().invoke(app, words)

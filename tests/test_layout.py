@@ -101,7 +101,8 @@ def test_libraries_for_other_tools_stay_behind_their_doors() -> None:
 
 
 def test_the_head_never_loads_torch() -> None:
-    rooms = "naturalist, agent.session, agent.commands, agent.verify, agent.doors.mcp_server, agent.notebook"
+    rooms = "naturalist, agent.session, agent.commands, agent.verify, agent.doors.mcp_server, agent.notebook, "
+    rooms += "evals.bench.sitting, evals.bench.page"
     code = f"import {rooms}, sys; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
     assert done.returncode == 0

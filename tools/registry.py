@@ -153,16 +153,19 @@ def describe_faults(where: str, record: type[BaseModel], error: ValidationError)
     """One line per fault: the path, what is wrong, the offending value cut short."""
     lines: list[str] = []
     for fault in error.errors(include_url=False):
-        path = ".".join(str(part) for part in fault["loc"])
+        # A name in it may be the caller's own, and of any length.
+        path = ".".join(str(part)[:100] for part in fault["loc"])[:200]
         if fault["type"] == "extra_forbidden":
             *inside, name = fault["loc"]
-            place = f"{where}: {'.'.join(map(str, inside))}" if inside else where
-            lines.append(f"{place}: {unknown('field', str(name), fields_at(record, inside))}")
+            outside = ".".join(str(part)[:100] for part in inside)[:200]
+            place = f"{where}: {outside}" if inside else where
+            known = fields_at(record, inside)
+            lines.append(f"{place}: {unknown('field', str(name)[:100], known)}")
         elif fault["type"] == "missing":
             lines.append(f"{where}: field {path!r} is required")
         else:
             shown = repr(fault.get("input"))[:120]
             # A tag that fits no record is repeated whole in the message, however long it is.
             told = fault["msg"] if len(fault["msg"]) <= 400 else f"{fault['msg'][:300]} ..."
-            lines.append(f"{where}: {path[:200] or 'arguments'}: {told} (got {shown})")
+            lines.append(f"{where}: {path or 'arguments'}: {told} (got {shown})")
     return lines

@@ -27,16 +27,15 @@ SHOWN = 60
 
 def needles_of(specimen: Specimen, truth: Truth, case: Case, out: Path) -> dict[str, str]:
     """Return what must not be read, with what it is."""
-    found = {
+    found = {Path(specimen.folder).name: "the specimen's folder"} if specimen.folder else {}
+    found |= {
         specimen.handle: "the handle",
         specimen.family: "the name of the family",
         str(out.resolve()): "the exam's folder",
         specimen.base: "where the base is",
-        out.name: "the name of the exam's folder",
     }
     if specimen.folder:
         found[specimen.folder] = "where the specimen is"
-        found[Path(specimen.folder).name] = "the specimen's folder"
     public = json.dumps(case.public()).casefold()
     for word in secret_words(truth):
         if word.casefold() not in public:
