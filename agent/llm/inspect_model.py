@@ -169,10 +169,11 @@ def reply_of(output: Any, request: Request) -> Reply:
         # Calls that are not whole are never answered, so they may not go back.
         message = message.model_copy(update={"tool_calls": None})
     said = mended(message.model_dump(mode="json", exclude={"tool_calls": {"__all__": {"view"}}}))
+    calls = _read_calls(message, said)
     details = choice.stop_details
     why = (details.category or details.explanation) if details is not None else None
     return Reply(
-        turn=AssistantTurn(text=mended(message.text), calls=_read_calls(said), api=API, said=said),
+        turn=AssistantTurn(text=mended(message.text), calls=calls, api=API, said=said),
         stop=stop,
         detail=why or output.error or choice.stop_reason,
         refusal=mended(message.text) if stop == "refusal" else "",
@@ -183,18 +184,18 @@ def reply_of(output: Any, request: Request) -> Reply:
     )
 
 
-def _read_calls(said: dict[str, Any]) -> tuple[ToolCall, ...]:
-    """Read the calls of a message; of one that cannot be read nothing goes back but its name."""
+def _read_calls(message: Any, said: dict[str, Any]) -> tuple[ToolCall, ...]:
+    """Read the calls of a message; of arguments that are refused nothing goes back."""
     calls: list[ToolCall] = []
-    for item in said["tool_calls"] or ():
-        identity, name = item["id"], item["function"]
-        if item["parse_error"]:
-            fault = " ".join(item["parse_error"].split())[:500]
-            calls.append(ToolCall(id=identity, name=name, parse_error=fault))
+    # As the model gave them: in JSON what is no number has become null.
+    for call, told in zip(message.tool_calls or (), said["tool_calls"] or (), strict=True):
+        if call.parse_error:
+            fault = " ".join(call.parse_error.split())[:500]
+            calls.append(ToolCall(id=call.id, name=call.function, parse_error=fault))
             continue
-        calls.append(parsed_call(identity, name, json.dumps(item["arguments"])))
+        calls.append(parsed_call(call.id, call.function, json.dumps(call.arguments)))
         if calls[-1].parse_error:
-            item["arguments"] = {}
+            told["arguments"] = {}
     return tuple(calls)
 
 
