@@ -49,7 +49,7 @@ def check_engines(case: Case) -> None:
 def check_locator(role: str, locator: ModelLocator) -> None:
     """Raise `CaseError` for a name that no provider has, and for fields that its engine has no use for."""
     name = api_name(locator)
-    if name is not None and not is_model(name):
+    if name is not None and not is_model(name, PROVIDERS):
         known = ", ".join(f"{API}{provider}/MODEL" for provider in PROVIDERS)
         raise CaseError(f"{role}: {locator.model!r} names no model behind an API; known: {known}")
     unused = API_FIELDS if name is None else LOCAL_FIELDS

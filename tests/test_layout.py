@@ -27,6 +27,8 @@ MODEL_LIBRARIES = {
     "accelerate",
 }
 LLM_LIBRARIES = {"anthropic", "openai", "tenacity"}
+INSPECT_LOGS = "agent/doors/inspect_log.py"
+"""Writes models' messages and asks no model."""
 FORBIDDEN_NAMES = {"utils", "core", "common", "helpers", "manager"}
 
 
@@ -83,13 +85,19 @@ def test_llm_sdks_stay_in_their_room() -> None:
             if not inside.startswith("agent/llm/"):
                 strange = {name.split(".")[0] for name in imported(path)} & LLM_LIBRARIES
                 assert not strange, f"{inside} imports {strange}"
+                if inside != INSPECT_LOGS:
+                    assert "inspect_ai.model" not in imported(path), f"{inside} asks models"
 
 
 def test_libraries_for_other_tools_stay_behind_their_doors() -> None:
     doors = {
         "mcp": {"agent/doors/mcp_server.py"},
         "mcp_types": {"agent/doors/mcp_server.py"},
-        "inspect_ai": {"agent/doors/inspect_log.py"},
+        "inspect_ai": {
+            "agent/doors/inspect_log.py",
+            "agent/llm/inspect_model.py",
+            "evals/bench/inspect_task.py",
+        },
         "pandas": {"agent/doors/item_frames.py", "agent/notebook.py"},
         "PIL": {"agent/doors/sweep_picture.py"},
     }

@@ -16,7 +16,7 @@ from agent.investigation import Spent, ToolCall
 from tools.experiment import canonical_json
 from tools.registry import Record
 
-Api = Literal["anthropic.messages", "openai.responses", "openai.chat"]
+Api = Literal["anthropic.messages", "openai.responses", "openai.chat", "inspect"]
 StopReason = Literal["stop", "tool_calls", "max_tokens", "context_full", "refusal", "pause", "cut"]
 """Why a turn ended. `context_full`: the window is used up; `pause`: send back unchanged and go on;
 `cut`: the stream ended early, nothing in the turn may be executed."""

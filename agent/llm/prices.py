@@ -57,7 +57,7 @@ class Prices:
         """Return the dollars that a turn of `provider/model` cost, or None where no price is known."""
         if name in self.own:
             return self.own[name].cost(spent)
-        provider, _, model = name.partition("/")
+        provider, _, model = name.removeprefix("inspect/").partition("/")
         if provider not in PROVIDERS:
             return None
         from genai_prices import Usage, calc_price

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 from agent.llm.conversation import Client
+from agent.llm.faults import LLMError
 from agent.llm.keys import Owner, address_of, named_key
 from agent.llm.retrying import RetryingClient, Say
 
 PROVIDERS = ("anthropic", "openai", "openai-chat")
+INSPECT = "inspect"
+"""Stands before the name of any model that Inspect reaches; such a model answers only inside `inspect eval`."""
 OWNERS: dict[str, Owner] = {
     "anthropic": "anthropic",
     "openai": "openai",
@@ -17,10 +21,10 @@ OWNERS: dict[str, Owner] = {
 }
 
 
-def is_model(name: str) -> bool:
+def is_model(name: str, providers: Sequence[str] = (*PROVIDERS, INSPECT)) -> bool:
     """Say whether a name is that of a language model rather than a program."""
     provider, slash, model = name.partition("/")
-    return provider in PROVIDERS and bool(slash) and bool(model)
+    return provider in providers and bool(slash) and bool(model)
 
 
 def address_for(name: str, base_url: str | None) -> str:
@@ -39,9 +43,11 @@ def make_client(
     """Return a client that retries, for the provider of `name`; raise `LLMError` without credentials.
 
     Keys and, where none is given, base URLs come from the environment; `key_env` names the variable of
-    a server's own key. `sleep` waits between tries.
+    a server's own key. `sleep` waits between tries. Inspect retries by itself.
     """
-    provider = name.partition("/")[0]
+    provider, _, model = name.partition("/")
+    if provider == INSPECT:
+        return inspect_client(model, base_url, key_env)
     key = named_key(OWNERS[provider], base_url, key_env)
     return RetryingClient(MAKERS[provider](key, base_url), say=say, sleep=sleep)
 
@@ -65,6 +71,19 @@ def chat_client(key: str | None, base_url: str | None) -> Client:
     from agent.llm.openai_chat import ChatClient
 
     return ChatClient(key, base_url)
+
+
+def inspect_client(model: str, base_url: str | None, key_env: str | None) -> Client:
+    """Return a client of a model of Inspect's; raise `LLMError` where there is none."""
+    if base_url is not None or key_env is not None:
+        raise LLMError(
+            "invalid", "where a model called inspect/... is, and its key, is told to Inspect"
+        )
+    if find_spec("inspect_ai") is None:
+        raise LLMError("invalid", "inspect-ai is not installed; run: pip install -e '.[inspect]'")
+    from agent.llm.inspect_model import InspectClient, model_named
+
+    return InspectClient(model_named(model))
 
 
 MAKERS: dict[str, Callable[[str | None, str | None], Client]] = {

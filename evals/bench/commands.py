@@ -79,7 +79,7 @@ def run(
     from evals.bench import drivers
     from evals.bench.investigators import investigator as known
     from evals.bench.investigators import programs
-    from evals.bench.plan import NULL_RUNS, Wanted, plan_exam
+    from evals.bench.plan import Wanted, plan_exam, usual_null_runs
     from evals.bench.records import ReferenceTrack
     from evals.bench.suites import SuiteError
 
@@ -90,12 +90,11 @@ def run(
         try:
             for name in (*everything, *chosen):
                 known(name)
-            usual = 3 if suite == "smoke" else NULL_RUNS
             wanted = Wanted(
                 everything=everything,
                 subset=chosen,
                 seeds=seeds,
-                null_runs=usual if null_runs is None else null_runs,
+                null_runs=usual_null_runs(suite) if null_runs is None else null_runs,
                 tracks=tuple(ReferenceTrack(each) for each in track or ("base",)),
             )
             plan = plan_exam(suite, out, wanted)

@@ -21,6 +21,11 @@ SUBSET = (24, 12)
 """Organisms and nulls of the fixed subset for those that are not."""
 
 
+def usual_null_runs(suite: str) -> int:
+    """Return on how many nulls an investigator runs where nothing else is said."""
+    return 3 if suite == "smoke" else NULL_RUNS
+
+
 class Wanted(NamedTuple):
     """Who is to be examined, and how often."""
 
