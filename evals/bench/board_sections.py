@@ -20,9 +20,9 @@ TRACK_WORDS: dict[ReferenceTrack, str] = {
     ReferenceTrack.none: "with no model to compare with",
 }
 TRACK_NAMES: dict[ReferenceTrack, str] = {
-    "base": "exact base",
-    "wrong base": "wrong base",
-    "none": "no base",
+    ReferenceTrack.base: "exact base",
+    ReferenceTrack.wrong_base: "wrong base",
+    ReferenceTrack.none: "no base",
 }
 TERMS = (
     ("Specimen", "A model whose truth is known. An organism has something planted in it; a null has nothing."),
