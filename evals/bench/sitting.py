@@ -91,11 +91,8 @@ def sit(
         return written(done, result.model_copy(update={"error": f"not built: {missed}"}))
     case = case_of(specimen, sitting.reference, sibling_of(specimen, plan.specimens))
     run = run_path(out, sitting)
-    try:
-        cpu, wall = investigated(run, case, sitting, provider or Provider())
-    except SystemExit as stopped:
-        error = f"the investigation stopped with exit code {stopped.code}; see {run.name}"
-        return written(done, result.model_copy(update={"error": error}))
+    # What stops here (no key, a provider that fails) leaves no result, and the next start goes on.
+    cpu, wall = investigated(run, case, sitting, provider or Provider())
     changes = graded(out, plan, sitting, case, reader)
     cost = Cost(cpu_seconds=round(cpu, 1), wall_seconds=round(wall, 1), **spent(run))
     return written(done, result.model_copy(update=changes | {"cost": cost}))
@@ -113,10 +110,7 @@ def written(path: Path, result: SittingResult) -> SittingResult:
 def investigated(
     run: Path, case: Case, sitting: Sitting, provider: Provider
 ) -> tuple[float, float]:
-    """Run or resume the investigation; return the CPU and wall seconds of this start.
-
-    Raises `SystemExit` for what a command line would stop at.
-    """
+    """Run or resume the investigation; return the CPU and wall seconds of this start."""
     begun, before = time.monotonic(), cpu_seconds()
     who = investigator(sitting.investigator)
     if not (run / "report" / "report.json").exists():
