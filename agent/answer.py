@@ -71,7 +71,7 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
         supported_by=backing,
         sentences=(
             answered(investigation, answer, backing, opened),
-            shown(investigation, found),
+            shown(investigation, found, backing),
             how_sure(investigation, found),
         ),
     )
@@ -170,8 +170,8 @@ def answered(
     return f"The investigator's answer is that {said} ({sure}), {behind}."
 
 
-def shown(investigation: Investigation, found: list[Finding]) -> str:
-    """Return the second sentence: the strongest thing that was shown."""
+def shown(investigation: Investigation, found: list[Finding], backing: tuple[str, ...]) -> str:
+    """Return the second sentence: the strongest thing that was shown, of what backs the answer if anything does."""
     zero = investigation.step_zero
     if zero is not None and zero["happens"] is False:
         rate = zero["rates"]["subject"]
@@ -180,7 +180,9 @@ def shown(investigation: Investigation, found: list[Finding]) -> str:
             "nothing was tested."
         )
     supported = sorted(
-        (each for each in found if each.status == "supported"), key=strength, reverse=True
+        (each for each in found if each.status == "supported"),
+        key=lambda each: (each.id in backing, not in_activations(each), strength(each)),
+        reverse=True,
     )
     if supported:
         more = len(supported) - 1
@@ -199,6 +201,12 @@ def shown(investigation: Investigation, found: list[Finding]) -> str:
         but = f"; {listed(smaller, 'and')}: an effect, but smaller than asked" if smaller else ""
         return f"Of {len(tested)} tested predictions none was supported{but}."
     return "No prediction was tested, so nothing here is more than an observation."
+
+
+def in_activations(finding: Finding) -> bool:
+    """Say whether a finding is about an intervention: a direction's name tells a first reader nothing."""
+    assert finding.prediction is not None
+    return finding.prediction.treatment.intervention is not None
 
 
 def strength(finding: Finding) -> float:

@@ -128,6 +128,8 @@ def register_predictions(
     out on explore prompts, and refuses what could not succeed, with its faults and one change that
     would pass; when one prediction of a call is refused, none of them is registered. Of the placebos of
     a `rank` it makes as many as you need (`draw_placebos`).
+    A rival arm is excluded when it surely brings less than half of the treatment's effect; rivals of
+    your earlier predictions of the same contrast come along.
     Predictions registered in one call are decided together (Holm), which costs less. To test a
     supported prediction again beside another rival, give `challenge`: it costs a registration, too.
     """

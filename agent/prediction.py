@@ -109,8 +109,9 @@ class Prediction(Record):
     """For `trend`: arms with their doses, three or more."""
     direction: Literal["more", "less"] = "more"
     smallest_effect: float = Field(gt=0)
-    """Smallest effect of interest, in the measure's units (0.10 is ten points); for `equivalence` the margin,
-    at least 0.10 for a rate; for `existence` the share of templates that must show it."""
+    """Smallest effect of interest, in the measure's units (0.10 is ten points, the least for a rate: smaller ones
+    are seen with `logprob_difference`); for `equivalence` the margin; for `existence` the share of templates that
+    must show it."""
     population: str = "case"
     clusters: int = Field(default=12, ge=1, le=400)
     """Unseen templates to test on; the unit of the statistics. More of them tell most."""

@@ -113,8 +113,11 @@ def describe_swap(edit: SwapSlots) -> str:
     first, second = map(name, edit.slots)
     if edit.condition == "always" or edit.anchor is None:
         return f"exchanging {first} and {second}"
-    place = edit.slots[0 if edit.condition == "put_first" else 1]
-    return f"putting the value of {name(edit.anchor)} into {name(place)} (exchanging {first} and {second} where needed)"
+    place = "first" if edit.condition == "put_first" else "last"
+    return (
+        f"putting the value of {name(edit.anchor)} {place} in reading order (exchanging {first} and {second} "
+        "where needed)"
+    )
 
 
 def describe_intervention(intervention: Intervention) -> str:

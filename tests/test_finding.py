@@ -41,7 +41,7 @@ EDITS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"kind": "swap_slots", "slots": ["a", "b"]}, "exchanging `a` and `b`"),
     (
         {"kind": "swap_slots", "slots": ["a", "b"], "condition": "put_last", "anchor": "right"},
-        "putting the value of `right` into `b` (exchanging `a` and `b` where needed)",
+        "putting the value of `right` last in reading order (exchanging `a` and `b` where needed)",
     ),
     (
         {"kind": "insert_text", "where": "system", "texts": ["Be kind."]},

@@ -89,6 +89,18 @@ def test_a_swap_moves_the_anchor_where_it_is_wanted() -> None:
         after(NUMBERS, SwapSlots(slots=("a", "b"), condition="put_last"))
 
 
+def test_first_and_last_are_those_of_the_reading_and_a_slot_may_be_its_own_anchor() -> None:
+    first = SwapSlots(slots=("a", "b"), condition="put_first", anchor="wrong")
+    last = first.model_copy(update={"condition": "put_last"})
+    turned = item_of("{b} or {a}?", a="9.11", b="9.8", wrong="9.11")
+    assert words(after(turned, first)) == "9.11 or 9.8?"
+    assert words(after(turned, last)) == "9.8 or 9.11?"
+    scene = item_of("{stakes} {time}", time="It is night.", stakes="It is small.")
+    own = SwapSlots(slots=("time", "stakes"), condition="put_first", anchor="time")
+    assert words(after(scene, own)) == "It is night. It is small."
+    assert words(after(scene, own.model_copy(update={"condition": "put_last"}))) == words(scene)
+
+
 def test_numbers_keep_their_value_and_their_labels_follow() -> None:
     padded = after(NUMBERS, FormatNumbers(slots=("a", "b"), style="equal_decimals"))
     assert padded.slots == {"a": "9.11", "b": "9.80", "right": "9.80", "wrong": "9.11"}

@@ -331,8 +331,17 @@ def swap_wanted(transform: SwapSlots, item: PromptItem) -> bool:
         raise ToolError(
             f"swap_slots: {transform.condition} needs an `anchor` slot; slots are: {', '.join(item.slots)}"
         )
-    wanted = transform.slots[0 if transform.condition == "put_first" else 1]
+    read = in_reading_order(transform.slots, item.template)
+    wanted = read[0 if transform.condition == "put_first" else 1]
     return item.slots[wanted] != item.slots[transform.anchor]
+
+
+def in_reading_order(slots: tuple[str, str], template: Template) -> tuple[str, str]:
+    """Return two slots in the order in which a template shows them; as given where it lacks one."""
+    turns = [template.system or "", *(turn.content for turn in template.history)]
+    text = "\n".join([*turns, template.text, template.prefill])
+    first, second = (text.find(f"{{{slot}}}") for slot in slots)
+    return slots if min(first, second) < 0 or first < second else (slots[1], slots[0])
 
 
 def format_numbers(slots: dict[str, str], transform: FormatNumbers) -> dict[str, str]:

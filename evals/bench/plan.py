@@ -23,7 +23,7 @@ SUBSET = (24, 12)
 
 def usual_null_runs(suite: str) -> int:
     """Return on how many nulls an investigator runs where nothing else is said."""
-    return 3 if suite == "smoke" else NULL_RUNS
+    return 1 if suite == "smoke" else NULL_RUNS
 
 
 class Wanted(NamedTuple):
