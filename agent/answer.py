@@ -35,7 +35,7 @@ class AnswerPart(Record):
     """Guess -> the findings that speak against it; only where none is for it."""
     submitted: bool
     fix: str = ""
-    """What is said to remove the behaviour, in words; nothing here was tested."""
+    """What is said to remove the behaviour, in words; what else it changes was not tested here."""
     layers: tuple[int, ...] = ()
     """Layers that were named as the place of it."""
     supported_by: tuple[str, ...]
