@@ -27,7 +27,8 @@ from tools.boundary import plain_json
 from tools.registry import ToolError, find_tool, unknown
 
 MOST_FAILED_TURNS = 5
-"""So many turns in a row without one good call end a run."""
+"""After so many turns in a row without one good call the next is the last, and can only submit."""
+STUCK = f"{MOST_FAILED_TURNS} turns in a row without a valid call"
 HANDED_IN = {
     "mcp": "an MCP client investigates there; go on with `naturalist mcp --resume RUN`",
     "notebook": "a person investigates there, in Python; go on with Notebook.resume(RUN)",
@@ -81,27 +82,25 @@ def take_turns(
             reason = why_over(investigation, speaker)
             if reason is not None:
                 return reason
-            limit = budget.exhausted(investigation)
+            limit = budget.exhausted(investigation) or stuck(investigation, speaker)
             if limit is not None and speaker == "sceptic":
-                return f"budget used up: {limit}"
+                return why_at(limit)
             words = new_words(investigation)
-            shown = transcript(investigation, budget, speaker, words, final=limit is not None)
+            last = [f"{why_at(limit)}: this turn can only submit_report"] if limit else []
+            told = [*words, *last]
+            shown = transcript(investigation, budget, speaker, told, final=limit is not None)
             turn = investigator.next_turn(shown).model_copy(update={"speaker": speaker})
             clock = {"minutes": budget.minutes(), "limit": limit, "notices": list(shown.notices)}
             if words:
                 clock["heard"] = investigation.heard + len(words)
             investigation.record("clock", clock)
             investigation.record("turn", turn.model_dump(mode="json", exclude_defaults=True))
-        answer(investigation, turn, only_submit=investigation.exchanges[-1].limit is not None)
+        answer(investigation, turn)
 
 
 def why_over(investigation: Investigation, speaker: Speaker) -> str | None:
     """Return why there is no further turn, or None; read off the log, so that a resumed run agrees."""
     exchanges = said_by(investigation, speaker)
-    bad = [all(each.error for each in past.results) for past in exchanges]
-    patient = investigation.investigator in PATIENT
-    if len(bad) >= MOST_FAILED_TURNS and all(bad[-MOST_FAILED_TURNS:]) and not patient:
-        return f"{MOST_FAILED_TURNS} turns in a row without a valid call"
     if speaker == "sceptic":
         return over(exchanges)
     if not exchanges:
@@ -112,8 +111,20 @@ def why_over(investigation: Investigation, speaker: Speaker) -> str | None:
     if last.turn.refusal is not None:
         return f"the investigator's provider refused: {last.turn.refusal}"
     if last.limit is not None:
-        return f"budget used up: {last.limit}"
+        return why_at(last.limit)
     return None
+
+
+def stuck(investigation: Investigation, speaker: Speaker) -> str | None:
+    """Return that nothing has gone right for too long, or None; what is known by then can still be handed in."""
+    bad = [all(each.error for each in past.results) for past in said_by(investigation, speaker)]
+    lost = len(bad) >= MOST_FAILED_TURNS and all(bad[-MOST_FAILED_TURNS:])
+    return STUCK if lost and investigation.investigator not in PATIENT else None
+
+
+def why_at(limit: str) -> str:
+    """Return the reason of an end at a limit."""
+    return limit if limit == STUCK else f"budget used up: {limit}"
 
 
 def new_words(investigation: Investigation) -> list[str]:
@@ -134,8 +145,6 @@ def transcript(
     """Return what the investigator sees before its turn."""
     warning = budget.warning(investigation)
     notices = [*words, *([warning] if warning else [])]
-    if final:
-        notices.append("the budget is used up: this turn can only submit_report")
     return Transcript(
         briefing=briefing(investigation),
         exchanges=tuple(said_by(investigation, speaker)),
@@ -168,12 +177,14 @@ def unanswered(investigation: Investigation, speaker: Speaker) -> Turn | None:
     return last.turn if len(last.results) < len(last.turn.calls) else None
 
 
-def answer(investigation: Investigation, turn: Turn, *, only_submit: bool) -> None:
+def answer(investigation: Investigation, turn: Turn) -> None:
     """Execute the calls of a turn that have no result yet."""
+    limit = investigation.exchanges[-1].limit
+    why = STUCK if limit == STUCK else "the budget is used up"
     for call in turn.calls[len(investigation.exchanges[-1].results) :]:
         try:
-            if only_submit and call.name != "submit_report":
-                raise ToolError("the budget is used up; only submit_report is left")
+            if limit is not None and call.name != "submit_report":
+                raise ToolError(f"{why}; only submit_report is left")
             result = CallResult(call=call.id, name=call.name, result=execute(investigation, call))
         except ToolError as error:
             result = CallResult(call=call.id, name=call.name, error=str(error))

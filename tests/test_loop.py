@@ -110,10 +110,17 @@ def test_five_bad_turns_in_a_row_end_the_run_and_a_good_one_starts_the_count_ane
     bad, good = said(("nothing_such", {})), said(("note", {"text": "x"}))
     investigation = drive(tmp_path / "a", [bad] * 20)
     assert investigation.ended == "5 turns in a row without a valid call"
-    assert len(investigation.exchanges) == MOST_FAILED_TURNS
+    # The turn after that is the last: what is known by then can be handed in.
+    assert len(investigation.exchanges) == MOST_FAILED_TURNS + 1
     assert (
         investigation.submission is not None and investigation.submission.answer.kind == "unknown"
     )
+    handed_in = drive(tmp_path / "e", [*[bad] * 5, END])
+    assert handed_in.ended == "submitted" and handed_in.submission is not None
+    assert handed_in.submission.answer.kind == "nothing"
+    late = drive(tmp_path / "f", [*[bad] * 5, good, END])
+    assert late.ended == "5 turns in a row without a valid call" and late.notes == []
+    assert "only submit_report is left" in errors(late)[-1]
     investigation = drive(tmp_path / "b", [*[bad] * 4, good, *[bad] * 4, END])
     assert investigation.ended == "submitted"
     # A turn of talk alone is no valid call; one good call among bad ones is.
