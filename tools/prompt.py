@@ -331,15 +331,15 @@ def swap_wanted(transform: SwapSlots, item: PromptItem) -> bool:
         raise ToolError(
             f"swap_slots: {transform.condition} needs an `anchor` slot; slots are: {', '.join(item.slots)}"
         )
-    read = in_reading_order(transform.slots, item.template)
-    wanted = read[0 if transform.condition == "put_first" else 1]
+    first, last = in_reading_order(transform.slots, item.template)
+    wanted = first if transform.condition == "put_first" else last
     return item.slots[wanted] != item.slots[transform.anchor]
 
 
 def in_reading_order(slots: tuple[str, str], template: Template) -> tuple[str, str]:
     """Return two slots in the order in which a template shows them; as given where it lacks one."""
-    turns = [template.system or "", *(turn.content for turn in template.history)]
-    text = "\n".join([*turns, template.text, template.prefill])
+    turns = (turn.content for turn in template.history)
+    text = "".join([template.system or "", *turns, template.text, template.prefill])
     first, second = (text.find(f"{{{slot}}}") for slot in slots)
     return slots if min(first, second) < 0 or first < second else (slots[1], slots[0])
 
@@ -366,13 +366,21 @@ def format_numbers(slots: dict[str, str], transform: FormatNumbers) -> dict[str,
 
 def spell(number: str) -> str:
     """Spell a decimal digit by digit ("9.11" -> "nine point one one")."""
-    names = {"-": "minus", ".": "point"} | dict(
-        zip(
-            "0123456789",
-            ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"],
-            strict=True,
-        )
-    )
+    words = [
+        "minus",
+        "point",
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+    ]
+    names = dict(zip("-.0123456789", words, strict=True))
     return " ".join(names[character] for character in number)
 
 

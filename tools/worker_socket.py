@@ -93,16 +93,19 @@ def listen(path: Path) -> Generator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
         probe.connect(str(path))
         raise WorkerRefused("socket", f"a worker already serves {path}; stop it or use it")
-    path.unlink(missing_ok=True)
+    # Under its own name only when it listens: who sees a socket may connect.
+    silent = path.with_name(f"{path.name}~")
+    silent.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         before = os.umask(0o177)
         try:
-            listener.bind(str(path))
+            listener.bind(str(silent))
         except OSError as error:
             raise WorkerRefused("socket", f"cannot listen at {path}: {error}") from None
         finally:
             os.umask(before)
         listener.listen()
+        silent.replace(path)
         try:
             yield listener
         finally:
