@@ -366,7 +366,9 @@ def format_numbers(slots: dict[str, str], transform: FormatNumbers) -> dict[str,
 
 def spell(number: str) -> str:
     """Spell a decimal digit by digit ("9.11" -> "nine point one one")."""
-    words = ("minus", "point", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")  # fmt: skip
+    words = (
+        "minus", "point", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+    )  # fmt: skip
     names = dict(zip("-.0123456789", words, strict=True))
     return " ".join(names[character] for character in number)
 
