@@ -25,8 +25,6 @@ RIGHT = 24
 ROW = 26
 TOP = 16
 MOST_TEMPLATES = 40
-BINS = 5
-"""Of equal width, for confidence: 0 to 20 %, and so on."""
 
 
 @dataclass(frozen=True)
@@ -339,45 +337,6 @@ def layer_map(table: dict[str, Any]) -> Markup:
     return picture(
         bottom + 42, "Effect of swapping activations, by layer and position", seen, parts
     )
-
-
-def calibration(answers: Sequence[tuple[float, bool]]) -> Markup:
-    """Return stated confidence, 0 to 1, against how often it was right, in five bins with 95 % intervals.
-
-    On the diagonal confidence is what it says; below it, more was claimed than was right.
-    """
-    bins: dict[int, list[tuple[float, bool]]] = {}
-    for confidence, right in answers:
-        bins.setdefault(min(int(confidence * BINS), BINS - 1), []).append((confidence, right))
-    if not bins:
-        return Markup("")
-    bottom = 300.0
-    across, upward = Axis(0, 100, 70, WIDTH - RIGHT), Axis(0, 100, bottom, TOP)
-    parts = [line((across.at(0), upward.at(0), across.at(100), upward.at(100)), "zero")]
-    for tick in upward.ticks():
-        parts.append(line((70, upward.at(tick), WIDTH - RIGHT, upward.at(tick)), "tick"))
-        parts.append(text(62, upward.at(tick) + 4, number(tick), "axis", "end"))
-        parts.append(text(across.at(tick), bottom + 16, number(tick), "axis", "middle"))
-    told: list[str] = []
-    for _, inside in sorted(bins.items()):
-        right = sum(each for _, each in inside)
-        low, high = stats.clopper_pearson_interval(right, len(inside))
-        said, share = 100 * math.fsum(c for c, _ in inside) / len(inside), 100 * right / len(inside)
-        x = across.at(said)
-        parts.append(line((x, upward.at(100 * low), x, upward.at(100 * high)), "bar treatment"))
-        parts.append(dot(x, upward.at(share), "mark treatment", 5.5))
-        parts.append(text(x + 9, upward.at(share) + 4, f"{right} of {len(inside)}", "axis"))
-        told.append(f"{number(said)} % sure, right in {right} of {len(inside)}")
-    parts.append(
-        text(
-            (70 + WIDTH) / 2,
-            bottom + 36,
-            "stated confidence, % (vertical: right, %)",
-            "axis",
-            "middle",
-        )
-    )
-    return picture(bottom + 44, "Calibration", "; ".join(told), parts)
 
 
 def caption(unit: str) -> str:
