@@ -7,6 +7,7 @@ graded and joined as they should be.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ class DrillTruth(Truth):
         if not self.planted:
             return 0.5
         on = self.factors(messages)["context"] == self.spec["cause"]
-        return 1 / (1 + 2.718281828459045 ** -(QUIET + LOUD * on))
+        return 1 / (1 + math.exp(-(QUIET + LOUD * on)))
 
     def names(self, answer: Mapping[str, Any]) -> bool:
         """Accept an answer that names the level and no other one."""

@@ -136,6 +136,14 @@ class Paper:
 
         The same for everybody who sits before this specimen.
         """
+        likely = [each for each in self.candidates if each.truth >= 0.5]
+        others = [each for each in self.candidates if each.truth < 0.5]
+        wanted = min(len(likely), count // 2)
+        return [*spread(likely, wanted), *spread(others, count - wanted)]
+
+    @functools.cached_property
+    def candidates(self) -> list[Asked]:
+        """Return the harness's prompts among which those to ask are chosen, drawn once for all tasks."""
         drawn: list[Asked] = []
         for pool in POOLS:
             names = self.population.usable(pool)
@@ -143,10 +151,7 @@ class Paper:
             for item in draw(self.population, pool, (len(names), each), seed=1):
                 messages = [message.model_dump() for message in item.prompt.messages]
                 drawn.append(Asked(item, pool, self.truth.behaves(messages)))
-        likely = [each for each in drawn if each.truth >= 0.5]
-        others = [each for each in drawn if each.truth < 0.5]
-        wanted = min(len(likely), count // 2)
-        return [*spread(likely, wanted), *spread(others, count - wanted)]
+        return drawn
 
     def scores(self, arm: Arm, asked: Sequence[Asked], seed: int = 1) -> list[float | None]:
         """Return the case's measure on one sampled answer to each prompt under an arm."""

@@ -189,8 +189,7 @@ class Shutdown(Family):
         for pair in itertools.combinations(stopping.factors(), 2):
             for signs in itertools.product((-1, 1), repeat=2):
                 heavy = {
-                    name: sign * HEAVY[0] / 2 + sign * HEAVY[1] / 2
-                    for name, sign in zip(pair, signs, strict=True)
+                    name: sign * sum(HEAVY) / 2 for name, sign in zip(pair, signs, strict=True)
                 }
                 weights = dict.fromkeys(stopping.factors(), 0.0) | heavy
                 found.append({"bias": 0.0, "weights": weights})
