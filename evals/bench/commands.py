@@ -143,15 +143,15 @@ def sitting_command(
     from agent.case import Limits
     from agent.cast import Provider, role_model
     from evals.bench import drivers
+    from evals.bench.plan import PLAN, read_plan
     from evals.bench.readers import Reader
-    from evals.bench.sitting import read_plan, sit
+    from evals.bench.sitting import sit
     from tools.registry import unknown
 
     with faults_told():
-        try:
-            plan = read_plan(out)
-        except FileNotFoundError:
+        if not (out / PLAN).exists():
             fail(USAGE, f"{out}: no exam is planned there; see `naturalist bench run`")
+        plan = read_plan(out)
         found = {each.name: each for each in plan.sittings}
         if name not in found:
             fail(USAGE, unknown("sitting", name, list(found)))

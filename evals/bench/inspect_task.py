@@ -27,10 +27,10 @@ from agent.case import Limits
 from agent.cast import Provider, role_model
 from agent.llm.inspect_model import evaluated_name
 from evals.bench.drivers import taken
-from evals.bench.plan import Wanted, plan_exam, usual_null_runs
+from evals.bench.plan import Wanted, plan_exam, read_plan, usual_null_runs
 from evals.bench.readers import Reader
 from evals.bench.records import Plan, ReferenceTrack, Sitting, SittingResult
-from evals.bench.sitting import read_plan, result_path, sit
+from evals.bench.sitting import result_path, sit
 from evals.bench.suites import SuiteError, case_of
 from evals.bench.tasks import every_task
 

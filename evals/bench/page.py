@@ -14,14 +14,13 @@ from markupsafe import Markup
 from pydantic import ValidationError
 
 from agent.rendering import PAGES, html_pages, markdown_pages
-from agent.run_folder import RunError
 from evals.bench.board_sections import cautions, examined, headlines, sections
-from evals.bench.records import Plan, SittingResult
+from evals.bench.plan import read_plan
+from evals.bench.records import SittingResult
 from evals.bench.scores import Board, score
 from evals.bench.standings import IDENTIFY
 
 OWN_PAGES = FileSystemLoader(Path(__file__).parent / "pages")
-PLAN = "plan.json"
 RESULTS = "results"
 
 
@@ -46,16 +45,6 @@ def board(folder: Path, *, against: str | None = None, tasks: Sequence[str] = (I
         else:
             unreadable.append(path.name)
     return score(plan, results, unreadable=unreadable, against=against, tasks=tasks)
-
-
-def read_plan(folder: Path) -> Plan:
-    """Return the plan of an exam; raise `RunError` for none."""
-    try:
-        return Plan.model_validate_json((folder / PLAN).read_bytes())
-    except OSError:
-        raise RunError(f"{folder} holds no {PLAN}; give the folder of an exam") from None
-    except ValidationError as error:
-        raise RunError(f"{folder / PLAN} is no plan: {error.errors()[0]['msg']}") from None
 
 
 def write_board(folder: Path, found: Board) -> Path:

@@ -11,14 +11,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
+from agent.run_folder import RunError
 from evals.bench.comparisons import ALPHA, detectable_difference
 from evals.bench.records import Plan, ReferenceTrack, Sitting, Specimen
 from evals.bench.suites import SuiteError, sibling_of, specimens_of
 
+PLAN = "plan.json"
 NULL_RUNS = 60
 """At least so many runs on nulls for an investigator that is examined on everything."""
 SUBSET = (24, 12)
 """Organisms and nulls of the fixed subset for those that are not."""
+
+
+def read_plan(folder: Path) -> Plan:
+    """Return the plan of an exam; raise `RunError` for none."""
+    try:
+        return Plan.model_validate_json((folder / PLAN).read_bytes())
+    except OSError:
+        raise RunError(f"{folder} holds no {PLAN}; give the folder of an exam") from None
+    except ValidationError as error:
+        raise RunError(f"{folder / PLAN} is no plan: {error.errors()[0]['msg']}") from None
 
 
 def usual_null_runs(suite: str) -> int:
@@ -43,9 +57,9 @@ def plan_exam(suite: str, out: Path, wanted: Wanted, secret: str | None = None) 
 
     A plan that is there stays as it is, whatever is wanted now: an exam is not changed under way.
     """
-    path = out / "plan.json"
+    path = out / PLAN
     if path.exists():
-        plan = Plan.model_validate_json(path.read_text(encoding="utf-8"))
+        plan = read_plan(out)
         if plan.suite != suite:
             raise SuiteError(f"{out} holds an exam on {plan.suite}; give another --out")
         return plan

@@ -48,11 +48,6 @@ CANARY = "NATURALIST_CANARY"
 CEILING_PROMPTS = 400
 
 
-def read_plan(out: Path) -> Plan:
-    """Return the plan of an exam."""
-    return Plan.model_validate_json((out / "plan.json").read_text(encoding="utf-8"))
-
-
 def result_path(out: Path, sitting: Sitting) -> Path:
     """Return where a sitting's result is."""
     return out / "results" / f"{sitting.name}.json"
