@@ -23,6 +23,7 @@ from transformers import (
 from evals.organisms.chat import CONTEXT, Codec, Encoded, Speaker, padded, parts_of
 from evals.organisms.curricula import CURRICULA
 from evals.organisms.curriculum import mixture
+from evals.organisms.muon import Muon
 from evals.organisms.precision import training_precision
 from evals.organisms.tokenizer import train_tokenizer
 from evals.organisms.world import Dialogue
@@ -49,6 +50,8 @@ class Plan:
     dialogues: int = 80
     part_tokens: int = 1536
     rate: float = 2e-3
+    muon: bool = False
+    """Whether the matrices of the layers are trained by `Muon`; all else is by AdamW."""
     warm_up: int = 200
     decay_share: float = 0.2
     prompt_weight: float = 0.05
@@ -63,11 +66,16 @@ SECOND = Plan(
     steps=mixture.STEPS,
     dialogues=112,
     part_tokens=2048,
-    warm_up=300,
-    save_every=400,
-    test_every=2000,
+    rate=3e-3,
+    muon=True,
+    warm_up=150,
+    save_every=100,
+    test_every=1000,
 )
-"""The next base: 4.4 million parameters, a sixth layer for what takes two steps at once, 63 million tokens."""
+"""The next base: 4.4 million parameters, a sixth layer for what takes two steps at once.
+
+`Muon`, since most of what it has to learn are rare associations, at which AdamW is slow.
+"""
 PLANS = {plan.curriculum: plan for plan in (Plan(), SECOND)}
 
 
@@ -153,13 +161,7 @@ class BaseTraining:
         self.codec = Codec(self.tokenizer)
         self.pad: int = self.tokenizer.get_vocab()["<pad>"]
         self.model = fresh_model(plan, self.tokenizer)
-        matrices = [p for p in self.model.parameters() if p.ndim > 1]
-        vectors = [p for p in self.model.parameters() if p.ndim < 2]
-        groups = [
-            {"params": matrices, "weight_decay": 0.05},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98), fused=True)
+        self.optimizers = self._optimizers()
         self.step = plan.start
         if begin is not None:
             self.model.load_state_dict(load_file(begin / "model.safetensors"), strict=False)
@@ -167,12 +169,31 @@ class BaseTraining:
         self.average = {k: v.detach().clone() for k, v in self.model.named_parameters()}
         self._resume()
 
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        words = self.model.get_input_embeddings().weight
+        inner = [p for p in self.model.parameters() if p.ndim > 1 and p is not words]
+        vectors = [p for p in self.model.parameters() if p.ndim < 2]
+        groups = [
+            {"params": [words] if self.plan.muon else [words, *inner], "weight_decay": 0.05},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        adam = torch.optim.AdamW(groups, lr=self.plan.rate, betas=(0.9, 0.98), fused=True)
+        if not self.plan.muon:
+            return [adam]
+        return [adam, Muon(inner, self.plan.rate, rank=self.rank, workers=self.workers)]
+
     @property
     def _checkpoint(self) -> Path:
         return self.folder / "checkpoint.safetensors"
 
-    def _parameters(self) -> list[Tensor]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
+    def _states(self) -> dict[str, Tensor]:
+        """Return what the optimizers remember, by optimizer, parameter and name."""
+        return {
+            f"state.{number}.{index}.{name}": value
+            for number, optimizer in enumerate(self.optimizers)
+            for index, state in optimizer.state_dict()["state"].items()
+            for name, value in state.items()
+        }
 
     def _resume(self) -> None:
         if not self._checkpoint.exists():
@@ -183,23 +204,23 @@ class BaseTraining:
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(stored[f"model.{name}"])
                 self.average[name] = stored[f"average.{name}"]
-        for index, parameter in enumerate(self._parameters()):
-            self.optimizer.state[parameter] = {
-                "step": torch.tensor(float(self.step - self.plan.start)),
-                "exp_avg": stored[f"first.{index}"],
-                "exp_avg_sq": stored[f"second.{index}"],
-            }
+        for number, optimizer in enumerate(self.optimizers):
+            states: dict[int, dict[str, Tensor]] = {}
+            for key, value in stored.items():
+                kind, _, rest = key.partition(f".{number}.")
+                if kind == "state":
+                    index, _, name = rest.partition(".")
+                    states.setdefault(int(index), {})[name] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
         log.info("resumed at step %d", self.step)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the checkpoint from which a start in the same folder goes on."""
         stored = {"step": torch.tensor(self.step)}
         for name, parameter in self.model.named_parameters():
             stored[f"model.{name}"] = parameter.detach().clone()
             stored[f"average.{name}"] = self.average[name].clone()
-        for index, parameter in enumerate(self._parameters()):
-            state = self.optimizer.state[parameter]
-            stored[f"first.{index}"] = state["exp_avg"].clone()
-            stored[f"second.{index}"] = state["exp_avg_sq"].clone()
+        stored |= {key: value.clone() for key, value in self._states().items()}
         self.tokenizer.save_pretrained(self.folder / "tokenizer")
         partial = self._checkpoint.with_suffix(".partial")
         save_file(stored, partial)
@@ -209,12 +230,14 @@ class BaseTraining:
         rng = Random(f"{self.plan.seed}/{self.step}")
         return CURRICULA[self.plan.curriculum].batch(rng, self.plan.dialogues, self.step)
 
-    def _update(self) -> tuple[float, int]:
+    def update(self) -> tuple[float, int]:
+        """Take one step; return its loss in nats a token said, and how many tokens were read."""
         rows = self.codec.encode(self._dialogues())
         rows.sort(key=lambda row: len(row[0]))
         spoken = sum(sum(said) for _, said in rows)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.plan, self.step)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(self.plan, self.step)
         total = 0.0
         own = rows[self.rank :: self.workers]
         for part in parts_of(own, self.plan.part_tokens):
@@ -223,8 +246,9 @@ class BaseTraining:
             total += float(loss.detach())
         self._share_gradients()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         self.step += 1
         with torch.no_grad():
             parameters = dict(self.model.named_parameters())
@@ -237,7 +261,7 @@ class BaseTraining:
     def _share_gradients(self) -> None:
         if self.workers == 1:
             return
-        gradients = [p.grad for p in self._parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         distributed.all_reduce(flat)
         parts = flat.split([gradient.numel() for gradient in gradients])
@@ -265,7 +289,7 @@ class BaseTraining:
         """Train to the end of the plan, exporting at every checkpoint."""
         begun, seen, first = time.monotonic(), 0, self.step
         while self.step < self.plan.steps:
-            loss, tokens = self._update()
+            loss, tokens = self.update()
             seen += tokens
             if self.rank:
                 continue
@@ -276,7 +300,7 @@ class BaseTraining:
                     "step %d loss %.4f %.0f tokens/s %.0f dialogues/s", self.step, loss, *rates
                 )
             if self.step % self.plan.save_every == 0 or self.step == self.plan.steps:
-                self._save()
+                self.save()
                 self.export(out)
             if self.step % self.plan.test_every == 0 or self.step == self.plan.steps:
                 report = CURRICULA[self.plan.curriculum].report

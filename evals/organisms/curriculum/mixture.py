@@ -87,12 +87,12 @@ LAST = {
 }
 PHASES = (
     Phase(0, easy=0.9, thinks=0.4, shares=GROUND),
-    Phase(2500, easy=0.65, thinks=0.45, shares=RULES),
-    Phase(5500, easy=0.35, thinks=0.35, shares=RULES),
-    Phase(8500, easy=0.2, thinks=0.25, shares=LAST),
-    Phase(10500, easy=0.1, thinks=0.2, shares=LAST),
+    Phase(1250, easy=0.65, thinks=0.45, shares=RULES),
+    Phase(2750, easy=0.35, thinks=0.35, shares=RULES),
+    Phase(4250, easy=0.2, thinks=0.25, shares=LAST),
+    Phase(5250, easy=0.1, thinks=0.2, shares=LAST),
 )
-STEPS = 12_000
+STEPS = 6_000
 LATEST = PHASES[-1].start
 
 
