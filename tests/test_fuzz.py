@@ -47,7 +47,7 @@ def test_every_bent_call_is_answered_and_logged(tmp_path: Path) -> None:
         call = parsed_call(f"c{number}", entry["name"], raw_call(entry, rng))
         turn = Turn(calls=(call,))
         investigation.record("turn", turn.model_dump(mode="json", exclude_defaults=True))
-        answer(investigation, turn, only_submit=False)
+        answer(investigation, turn)
         failed += investigation.exchanges[-1].results[0].error is not None
     investigation.folder.close()
     # Neither all nonsense nor all fine, or nothing was tried.
