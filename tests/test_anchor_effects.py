@@ -88,7 +88,7 @@ def test_importance_is_right_on_average_and_its_interval_holds_it(
 def test_where_nothing_matters_something_stands_out_once_in_twenty() -> None:
     luck = random.Random(5)
     hits = 0
-    for k in range(80):
+    for k in range(60):
         several = [
             contrast(answers(0.5, 16, luck), answers(0.5, 40, luck), "total_variation", f"{k}/{j}")
             for j in range(4)
@@ -97,7 +97,7 @@ def test_where_nothing_matters_something_stands_out_once_in_twenty() -> None:
         hits += min(ps) <= 0.05
         largest = max(each.importance for each in several if each is not None)
         assert (largest > band) == (min(ps) <= 0.05), "the band and p say the same"
-    assert 1 <= hits <= 9
+    assert 1 <= hits <= 7
 
 
 def test_intervals_are_over_traces_where_there_are_several() -> None:
