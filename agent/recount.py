@@ -43,6 +43,11 @@ def recount_experiment(
     if not isinstance(raw, dict) or "arms" not in raw:
         return
     yield from recount_judgements(folder, done, raw["arms"])
+    yield from recount_raw(done, raw)
+
+
+def recount_raw(done: Experiment, raw: dict[str, Any]) -> Iterator[str]:
+    """Yield what in a raw table, and in what was told of it, does not follow from the outputs."""
     if done.tool == "score_arms":
         yield from recount_arms(done, raw["arms"])
     elif done.tool == "thought_anchors":

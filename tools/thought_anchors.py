@@ -268,7 +268,7 @@ def read_off(
         "tested": len(places),
         "distance": args.distance,
         "notes": tuple(notes_on(table, traces, len(thin))),
-    }, drawing(places)
+    }, drawing(places, args.distance)
 
 
 def notes_on(

@@ -289,7 +289,7 @@ def anchors_of(
     return sorted(found, key=lambda each: -each.importance), thin, band
 
 
-def drawing(places: Sequence[Place]) -> dict[str, Any]:
+def drawing(places: Sequence[Place], distance: Distance) -> dict[str, Any]:
     """Return what a picture of the traces needs: each sentence in its order, and the band of them all."""
     known = [place for place in places if place.effect is not None]
     ps, band = family_p([place.effect for place in known if place.effect]) if known else ([], None)
@@ -312,4 +312,4 @@ def drawing(places: Sequence[Place]) -> dict[str, Any]:
                 "redrawn": len(place.redrawn),
             }
         )
-    return {"band": band, "traces": list(traces.values())}
+    return {"distance": distance, "band": band, "traces": list(traces.values())}

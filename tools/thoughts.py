@@ -1,4 +1,4 @@
-"""Where the thought is in a reply, and the prompts that have a subject go on from a place within it."""
+"""Where the thought is in a reply, and the prompts that have a subject go on from within it."""
 
 from __future__ import annotations
 
