@@ -67,7 +67,7 @@ def sentence_row(sentence: DrawnSentence, axis: Axis, y: float, band: float | No
     if sentence.interval is not None:
         low, high = (axis.at(bound) for bound in sentence.interval)
         parts.append(line((low, y, high, y), f"bar {kind}"))
+    parts.append(dot(axis.at(sentence.importance), y, f"mark {kind}", 5.5))
     if sentence.no_op is not None:
         parts.append(dot(axis.at(sentence.no_op), y, "mark control", 3.5))
-    parts.append(dot(axis.at(sentence.importance), y, f"mark {kind}", 5.5))
     return parts
