@@ -14,8 +14,15 @@ from tools.boundary import Catalogue
 from tools.experiment import Experiment, call_key
 from tools.judging import Asked, Label, agreement_in, asked_of, scored_by_labels
 from tools.measures import JudgedMeasure, LogprobDifference, Measure
-from tools.scoring import items_from, logprob_score, measure_of_row, scored, summarise
-from tools.thought_anchors import ThoughtArguments, ThoughtResult, answers_in, plan, read_off
+from tools.scoring import logprob_score, measure_of_row, scored, summarise
+from tools.thought_anchors import (
+    ThoughtArguments,
+    ThoughtResult,
+    answers_in,
+    plan,
+    prompts_of,
+    read_off,
+)
 from tools.thoughts import traces_in
 
 MEASURE: TypeAdapter[Measure] = TypeAdapter(Measure)
@@ -85,7 +92,7 @@ def recount_arms(done: Experiment, table: dict[str, list[dict[str, Any]]]) -> It
 def recount_thoughts(done: Experiment, raw: dict[str, Any]) -> Iterator[str]:
     """Yield every prompt that does not go on from its trace, every number that is not that of the replies."""
     args = ThoughtArguments.model_validate(done.arguments)
-    table, items = raw["arms"], items_from(args.items)
+    table, items = raw["arms"], prompts_of(args)
     traces = traces_in(table["traces"], items, args.fence, args.most_sentences)
     asked = {"traces": list(items), **plan(traces, args)}
     sizes = {arm: len(rows) for arm, rows in table.items()}

@@ -129,7 +129,8 @@ def over_traces(
     """Return the 95 % interval of the mean, by t over traces; of a single trace over its resamples."""
     if len(by_trace) == 1:
         return by_trace[0].interval(), "resamples"
-    return stats.mean_interval([each.importance for each in by_trace]), "traces"
+    low, high = stats.mean_interval([each.importance for each in by_trace])
+    return (low, min(high, by_trace[0].most)), "traces"
 
 
 def family_p(contrasts: Sequence[Contrast]) -> tuple[list[float], float]:

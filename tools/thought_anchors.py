@@ -24,7 +24,7 @@ from tools.prompt import PromptItem
 from tools.registry import Record, ToolError, tool
 from tools.sampling import Prompts, answer_row
 from tools.scoring import ScoringArguments, generations, items_from
-from tools.thought_readings import Anchor, Reader, Swap, anchors_of, drawing, drawn_in
+from tools.thought_readings import Anchor, Place, Reader, Swap, anchors_of, drawing, drawn_in
 from tools.thoughts import Fence, Trace, cuts, entered, no_ops, parted, replaced, traces_in
 
 SHOWN = 12
@@ -34,6 +34,7 @@ CHUNK = 64
 """Prompts that are sampled between two words of progress."""
 MUCH = 0.2
 """A larger share of resamples without an answer is told."""
+MANY_ANSWERS = 10
 Table = dict[str, list[dict[str, Any]]]
 
 
@@ -127,7 +128,7 @@ def thought_anchors(subject: Any, args: ThoughtArguments, context: Context) -> T
     one, register a contrast of forced starts (`force_start`) with and without such a sentence.
     """
     check_measure(args, context)
-    items = items_from(args.items)
+    items = prompts_of(args)
     refuse_without_beginnings(subject, items[0], context)
     base = sampled(subject, items, args, context, args.traces)
     traces = traces_in(base, items, args.fence, args.most_sentences)
@@ -147,6 +148,11 @@ def thought_anchors(subject: Any, args: ThoughtArguments, context: Context) -> T
     fields, thoughts = read_off(table, items, args, context.seed)
     raw = context.blobs.put(canonical_json({"arms": table, "thoughts": thoughts}).encode())
     return ThoughtResult(**fields, raw=raw, agreement=agreement)
+
+
+def prompts_of(args: ThoughtArguments) -> tuple[PromptItem, ...]:
+    """Return the prompts, each once: what goes on from one is known by its id."""
+    return tuple({item.id: item for item in items_from(args.items)}.values())
 
 
 def check_measure(args: ThoughtArguments, context: Context) -> None:
@@ -267,8 +273,15 @@ def read_off(
         "traces": len(traces),
         "tested": len(places),
         "distance": args.distance,
-        "notes": tuple(notes_on(table, traces, len(thin))),
+        "notes": (*notes_on(table, traces, len(thin)), *note_on_answers(places)),
     }, drawing(places, args.distance)
+
+
+def note_on_answers(places: Sequence[Place]) -> Iterator[str]:
+    """Yield a line where answers hardly repeat, so that little can be told of them."""
+    different = {answer for place in places for answer in (*place.kept, *place.redrawn)}
+    if len(different) > MANY_ANSWERS:
+        yield f"{len(different)} different answers: a measure that tells fewer apart would show more"
 
 
 def notes_on(

@@ -26,6 +26,7 @@ Row = Mapping[str, Any]
 Answers = list[str]
 SHOWN_CHARACTERS = 160
 SHOWN_ANSWERS = 3
+ANSWER_CHARACTERS = 80
 
 
 def drawn_in(measure: Measure, row: Row, places: Sequence[int] | None = None) -> Answers:
@@ -64,7 +65,7 @@ def answer_named(measure: Measure, output: str, score: float) -> str:
             flags = re.IGNORECASE if measure.ignore_case else 0
             found = re.search(measure.pattern, output, flags)
             if found is not None and found.re.groups:
-                return (found[1] or "").strip().casefold()
+                return (found[1] or "").strip().casefold()[:ANSWER_CHARACTERS]
         case _:
             pass
     return f"{score:g}"
