@@ -187,7 +187,7 @@ def note(investigation: Investigation, args: Note, context: Any) -> Done:
 
 @tool
 def find_tool(investigation: Investigation, args: Search, context: Any) -> FoundTools:
-    """Find a tool that is not listed here: probes, patching, steering, ablation, screens and others.
+    """Find a tool that is not listed here: probes, patching, steering, thoughts, screens and others.
 
     Shows what it does and its arguments; call it through `call_tool`.
     """

@@ -15,6 +15,15 @@ from tools.experiment import Experiment, call_key
 from tools.judging import Asked, Label, agreement_in, asked_of, scored_by_labels
 from tools.measures import JudgedMeasure, LogprobDifference, Measure
 from tools.scoring import logprob_score, measure_of_row, scored, summarise
+from tools.thought_anchors import (
+    ThoughtArguments,
+    ThoughtResult,
+    answers_in,
+    plan,
+    prompts_of,
+    read_off,
+)
+from tools.thoughts import traces_in
 
 MEASURE: TypeAdapter[Measure] = TypeAdapter(Measure)
 
@@ -41,8 +50,15 @@ def recount_experiment(
     if not isinstance(raw, dict) or "arms" not in raw:
         return
     yield from recount_judgements(folder, done, raw["arms"])
+    yield from recount_raw(done, raw)
+
+
+def recount_raw(done: Experiment, raw: dict[str, Any]) -> Iterator[str]:
+    """Yield what in a raw table, and in what was told of it, does not follow from the outputs."""
     if done.tool == "score_arms":
         yield from recount_arms(done, raw["arms"])
+    elif done.tool == "thought_anchors":
+        yield from recount_thoughts(done, raw)
     elif done.arguments.get("measure"):
         measure = MEASURE.validate_python(done.arguments["measure"])
         for name, rows in raw["arms"].items():
@@ -71,6 +87,31 @@ def recount_arms(done: Experiment, table: dict[str, list[dict[str, Any]]]) -> It
     found = first_difference(told, summary)
     if found is not None:
         yield f"the summary is not that of the raw table: {found}"
+
+
+def recount_thoughts(done: Experiment, raw: dict[str, Any]) -> Iterator[str]:
+    """Yield every prompt that does not go on from its trace, every number that is not that of the replies."""
+    args = ThoughtArguments.model_validate(done.arguments)
+    table, items = raw["arms"], prompts_of(args)
+    traces = traces_in(table["traces"], items, args.fence, args.most_sentences)
+    asked = {"traces": list(items), **plan(traces, args)}
+    sizes = {arm: len(rows) for arm, rows in table.items()}
+    if sizes != {arm: len(several) for arm, several in asked.items()}:
+        yield f"the raw table has {sizes} rows, which are not those of its traces"
+        return
+    for arm, several in asked.items():
+        for row, item in zip(table[arm], several, strict=True):
+            yield from compare_item(row, item.model_dump(mode="json"), arm)
+            yield from recount_row(args.measure, row, arm)
+            wanted = args.traces if arm == "traces" else args.resamples
+            if len(row["replies"]) != wanted or row["outputs"] != answers_in(item, row, args.fence):
+                yield f"arm {arm}, {row['id']}: the answers are not those of its replies"
+    fields, thoughts = read_off(table, items, args, done.seed)
+    counted = ThoughtResult(**fields, raw=(done.result or {})["raw"]).model_dump(mode="json")
+    told = {name: value for name, value in (done.result or {}).items() if name != "agreement"}
+    found = first_difference(told, counted) or first_difference(raw["thoughts"], thoughts)
+    if found is not None:
+        yield f"the sentences are not those of the raw table: {found}"
 
 
 def recount_judgements(

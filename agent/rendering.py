@@ -28,6 +28,7 @@ from agent.report import Evidence, Report, build_report
 from agent.review.indexed_words import gist
 from agent.safe_text import markdown_block, markdown_text, one_line, safe_text, split_ticks
 from agent.scope import LEVEL_WORDS
+from agent.thought_plot import thought_map
 from agent.wording import capital, describe_measure, number, p_value, predicted, with_unit
 from tools.measures import Measure
 
@@ -127,6 +128,7 @@ def listed_experiments(report: Report) -> list[ExperimentEntry]:
     anchors = {segment.anchor for text in prose for segment in text.segments}
     named = {each.experiment for each in report.evidence}
     named |= {each["experiment"] for each in report.screens}
+    named |= {each.experiment for each in report.thoughts}
     named |= {report.step_zero.experiment} if report.step_zero else set()
     return [
         each
@@ -240,6 +242,7 @@ NAMES: dict[str, Any] = {
     "marks": MARKS,
     "level_words": LEVEL_WORDS,
     "layer_map": plots.layer_map,
+    "thought_map": thought_map,
     "listed_experiments": listed_experiments,
     "template_dots": plots.template_dots,
     "dose_response": dose_figure,

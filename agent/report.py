@@ -21,6 +21,7 @@ from agent.prediction import FAMILIES, Hypothesis, Registration
 from agent.safe_text import one_line
 from agent.scope import reference_words
 from agent.set_reading import SetPart, set_part
+from agent.thoughts import ThoughtPart, thought_parts
 from agent.wording import describe_arm, with_unit
 from agent.words import words_heard
 from tools.judging import JudgeAgreement
@@ -128,6 +129,7 @@ class Report(Record):
     evidence: tuple[Evidence, ...]
     step_zero: StepZero | None
     screens: tuple[dict[str, Any], ...]
+    thoughts: tuple[ThoughtPart, ...] = ()
     hypotheses: tuple[Hypothesis, ...]
     untested_hypotheses: tuple[Hypothesis, ...]
     untested_families: tuple[str, ...]
@@ -154,11 +156,8 @@ def build_report(investigation: Investigation) -> Report:
     submission = investigation.submission
     opened = opened_event(investigation.folder)
     events = investigation.folder.events
-    tested = {
-        registration.prediction.hypothesis
-        for name, registration in investigation.registrations.items()
-        if name in investigation.verdicts
-    }
+    verdicts, registered = investigation.verdicts, investigation.registrations
+    tested = {each.prediction.hypothesis for name, each in registered.items() if name in verdicts}
     hypotheses = tuple(investigation.hypotheses.values())
     return Report(
         run=hashlib.sha256(events[0].line().encode()).hexdigest(),
@@ -178,6 +177,7 @@ def build_report(investigation: Investigation) -> Report:
         evidence=tuple(evidence_of(investigation, each) for each in found if each.experiment),
         step_zero=step_zero_of(investigation),
         screens=tuple(investigation.screens),
+        thoughts=tuple(thought_parts(investigation)),
         hypotheses=hypotheses,
         untested_hypotheses=tuple(each for each in hypotheses if each.id not in tested),
         untested_families=untested_families(hypotheses, tested),

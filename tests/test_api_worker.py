@@ -21,9 +21,18 @@ from agent.opening import resume_run
 from agent.rerun import rerun
 from agent.terminal import CONFIGURATION, USAGE
 from naturalist import app
-from tests.api_subjects import MODEL, api_run, case_on, locator, number_table, server_of
+from tests.api_subjects import (
+    MODEL,
+    api_run,
+    case_on,
+    locator,
+    number_table,
+    prompt_in,
+    server_of,
+)
 from tests.api_subjects import USAGE as TOKENS
-from tests.llm_server import Error, LLMServer, forget_environment
+from tests.llm_server import Error, LLMServer, Recorded, Reply, forget_environment
+from tests.planted_thoughts import QUESTION, planner
 from tools.black_box import BLACK_BOX, WHITE_BOX_NAMES
 from tools.registry import ToolError
 
@@ -181,6 +190,32 @@ def test_a_failed_call_of_the_investigator_is_an_experiment_with_an_error(
     asked = {"items": ITEMS["items"], "factors": factors, "measure": logprobs}
     done = api_worker(case, tmp_path).call("vary_prompts", asked, 0)
     assert "sample answers" in (done.error or "")
+
+
+def test_thoughts_are_taken_apart_where_answers_can_be_begun_and_nowhere_else(
+    server: LLMServer, tmp_path: Path
+) -> None:
+    thinker = planner(1)
+
+    def think(recorded: Recorded) -> Reply:
+        seed = recorded.body.get("seed", len(server.requests))
+        prompts = [prompt_in(recorded.body)]
+        ((said,),) = thinker.generate(prompts, ["x"], seed=seed, max_new_tokens=99)
+        return Reply(said.text, usage=TOKENS)
+
+    server.answer = think
+    colour = {"kind": "answer_match", "values": ["red", "blue", "green"]}
+    asked = {"items": [QUESTION], "measure": colour, "resamples": 20, "max_new_tokens": 99}
+    done = api_worker(case_on(server), tmp_path).call("thought_anchors", asked, 1)
+    assert done.result is not None, done.error
+    first = done.result["sentences"][0]
+    assert first["sentence"].startswith("I will go for") and first["p"] <= 0.05
+    server.requests.clear()
+    silent = case_on(server, "openai")
+    done = api_worker(silent, tmp_path / "other").call("thought_anchors", asked, 1)
+    assert done.error_kind == "investigator" and done.error is not None
+    assert "goes on from within a reply, which this subject does not do" in done.error
+    assert "\n" not in done.error and server.requests == []
 
 
 def test_a_call_from_the_command_line(

@@ -9,18 +9,23 @@ from agent.briefing import briefing
 from agent.investigation import Transcript
 from agent.language_model import conversation, listed_tools
 from agent.llm.conversation import UserTurn
+from agent.templates import written
 from tests.test_language_model import END, drive, reply
 
 
 def test_a_search_for_tools_is_listed_where_there_is_one_to_find(tmp_path: Path) -> None:
     investigation, client = drive(tmp_path / "run", [reply(END)])
     names = {spec.name for spec in client.requests[0].tools}
-    assert not names & {"find_tool", "call_tool"}, "all tools of a black-box subject are listed"
-    assert "find_tool" not in client.requests[0].system
+    assert {"find_tool", "call_tool"} <= names and "thought_anchors" not in names
+    assert "`thought_anchors`" in client.requests[0].system
+    assert "`find_tool` shows tools that are not listed" in client.requests[0].system
     told = briefing(investigation)
-    steer = {"name": "steer", "description": "Steer.", "schema": {}}
-    listed, _ = listed_tools({**told, "tools": [*told["tools"], steer]}, "investigator")
-    assert {"find_tool", "call_tool"} <= {spec.name for spec in listed}
+    every = [entry for entry in told["tools"] if entry["name"] != "thought_anchors"]
+    listed, _ = listed_tools({**told, "tools": every}, "investigator")
+    assert not {"find_tool", "call_tool"} & {spec.name for spec in listed}, "all tools are listed"
+    words = written("investigator.j2", **{**told, "tools": every}, records="")
+    assert "find_tool" not in words and "thought_anchors" not in words
+    assert "The tools listed are all there are" in words
 
 
 def test_what_ran_before_the_first_turn_is_cited_by_number_and_short(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation
 from tests.scripted_run import prediction
+from tests.synthetic_cases import number_run
 from tests.test_registration import opened
 from tools.prompt import InsertText
 from tools.registry import ToolError, find_tool
@@ -33,6 +34,15 @@ def test_hypotheses_are_numbered_and_of_a_known_family(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="prior"):
         use(investigation, "propose_hypothesis", **(PROPOSAL | {"prior": 1.5}))
     assert len(investigation.hypotheses) == 2
+
+
+def test_the_tool_for_thoughts_is_found_by_what_it_is_for(tmp_path: Path) -> None:
+    investigation = number_run(tmp_path / "run")
+    wanted = "which sentences of the chain of thought matter"
+    found = use(investigation, "find_tool", words=wanted)
+    assert found.tool["name"] == "thought_anchors"
+    items = found.tool["arguments"]["properties"]["items"]
+    assert items["anyOf"][0]["required"] == ["draw"] and "vary_prompts" in found.others
 
 
 def test_from_registration_to_verdict(tmp_path: Path) -> None:

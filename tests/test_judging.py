@@ -213,6 +213,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "slot": "word",
         "values": ["a", "b", "c", "d"],
     },
+    # What stands behind the first space counts as the answer.
+    "thought_anchors": {"items": ["a?"], "fence": ["(", " "], "traces": 8, "resamples": 12},
 }  # fmt: skip
 
 

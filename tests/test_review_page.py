@@ -6,9 +6,10 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import pytest
@@ -19,6 +20,7 @@ from tests.hostile_runs import PAYLOADS, make_hostile_runs
 from tests.review_server import Site, site
 from tests.scripted_run import make_run
 from tests.test_plots import SWEEP
+from tests.test_thought_plot import THOUGHTS
 
 HARMFUL = {"script", "iframe", "object", "embed", "base", "img", "video", "audio", "style", "math"}
 ADDRESSES = {"href", "src", "action", "formaction", "poster", "background", "data", "xlink:href"}
@@ -136,21 +138,39 @@ def test_evidence_goes_down_to_the_raw_rows(page: Site, runs: Path) -> None:
         assert page.get(f"{run}{path}").status == 404, path
 
 
-def test_a_sweep_is_drawn_and_one_of_another_shape_is_not(page: Site, runs: Path) -> None:
-    with RunFolder(runs / "one", write=True) as folder:
+def add_experiments(path: Path, tables: Sequence[dict[str, Any]]) -> int:
+    """Put experiments with these raw data into a log, and return the number of the last."""
+    with RunFolder(path, write=True) as folder:
         number = len(list(folder.of_type("experiment")))
         last = list(folder.of_type("experiment"))[-1].data
-        for table in (SWEEP, SWEEP | {"sites": 7}):
+        for table in tables:
             number += 1
             stored = folder.get_json(last["blob"])
             stored["result"] = {"raw": folder.put_json(table)}
             blob = folder.put_json(stored)
             folder.append("experiment", {**last, "number": number, "key": "k", "blob": blob})
+    return number
+
+
+def test_a_sweep_is_drawn_and_one_of_another_shape_is_not(page: Site, runs: Path) -> None:
+    number = add_experiments(runs / "one", (SWEEP, SWEEP | {"sites": 7}))
     page.desk.index.refresh()
     run = f"/run/{page.key('one')}"
     drawn = page.get(f"{run}/evidence/{number - 1}")
     assert drawn.status == 200 and drawn.text.count('class="cell ') == 4
     assert "layer 1 mlp_out" in read(page, f"{run}/evidence/{number - 1}").text
+    other = page.get(f"{run}/evidence/{number}")
+    assert other.status == 200 and "<svg" not in other.text
+
+
+def test_a_thought_is_drawn_as_text_and_one_that_is_broken_is_not(page: Site, runs: Path) -> None:
+    tables = ({"thoughts": THOUGHTS}, {"thoughts": THOUGHTS | {"traces": 7}})
+    number = add_experiments(runs / "one", tables)
+    page.desk.index.refresh()
+    run = f"/run/{page.key('one')}"
+    drawn = page.get(f"{run}/evidence/{number - 1}")
+    assert drawn.status == 200 and drawn.text.count("<circle") == 4
+    assert "<script" not in drawn.text and "&lt;script&gt;" in drawn.text
     other = page.get(f"{run}/evidence/{number}")
     assert other.status == 200 and "<svg" not in other.text
 

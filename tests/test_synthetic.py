@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import math
 import statistics
@@ -341,3 +342,24 @@ def test_system_and_prefill_are_part_of_the_prompt() -> None:
     assert model.probability(user_prompt("hello", system="be a pirate"), "k") > 0.9
     assert model.probability(Prompt(prefill="pirate", continue_as="raw"), "k") > 0.9
     assert model.probability(user_prompt("hello"), "k") == 0.5
+
+
+def test_an_answer_that_goes_on_is_said_piece_by_piece() -> None:
+    coin = {"shown": [" heads"], "otherwise": [" tails"], "goes_on": True}
+    pieces = [
+        {"match": r"(heads|tails) (heads|tails)\Z", "shown": [" end"], "otherwise": [" end"]},
+        coin,
+    ]
+    model = SyntheticSubject.from_table({"behaviours": pieces})
+    (whole,) = model.generate([user_prompt("go")], ["k"], seed=3, samples=400)
+    counted = collections.Counter(each.text for each in whole)
+    assert len(counted) == 4 and min(counted.values()) > 60
+    assert all(each.finished and each.tokens == 3 for each in whole)
+    begun = user_prompt("go").model_copy(update={"prefill": " heads tails"})
+    assert model.generate([begun], ["k"], seed=3)[0][0].text == " end"
+    ((cold,),) = model.generate([user_prompt("go")], ["k"], seed=3, temperature=0)
+    assert cold.text == " tails tails end"
+    ((short,),) = model.generate([user_prompt("go")], ["k"], seed=3, max_new_tokens=2)
+    assert not short.finished and len(short.text.split()) == 2
+    again = model.generate([user_prompt("go")], ["k"], seed=3, samples=400)
+    assert again == [whole]

@@ -61,6 +61,9 @@ class Behaviour(Record):
     logit: float = 0.0
     """Log-odds of the behaviour without any effect; 0 is one half."""
     effects: tuple[Effect, ...] = ()
+    goes_on: bool = Field(default=False, exclude_if=lambda goes_on: not goes_on)
+    """What is said is a piece of the answer: the table is read again with it behind the prompt, until a
+    behaviour applies that does not go on."""
 
     @field_validator("match")
     @classmethod

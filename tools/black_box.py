@@ -6,8 +6,9 @@ from tools.candidates import rank_candidates
 from tools.prompt_variation import vary_prompts
 from tools.sampling import sample_responses
 from tools.scoring import score_arms
+from tools.thought_anchors import thought_anchors
 
-BLACK_BOX = (sample_responses, vary_prompts, rank_candidates, score_arms)
+BLACK_BOX = (sample_responses, vary_prompts, rank_candidates, thought_anchors, score_arms)
 WHITE_BOX_NAMES = (
     "screen_differences",
     "logit_lens",

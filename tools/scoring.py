@@ -203,13 +203,21 @@ def score_items(
 def sample(
     model: Any, items: Sequence[PromptItem], args: Any, context: Context, edits: Any = ()
 ) -> list[list[str]]:
+    """Return the texts of `generations`."""
+    found = generations(model, items, args, context, edits)
+    return [[generation.text for generation in row] for row in found]
+
+
+def generations(
+    model: Any, items: Sequence[PromptItem], args: Any, context: Context, edits: Any = ()
+) -> list[list[Any]]:
     """Sample answers to items; `args` says how many, how long and how hot. Noise goes by the item's id.
 
     The items' slots fill the script of a subject that works in a scripted environment.
     """
     if getattr(model, "environment", None) is not None:
         model = model.scripted([item.slots for item in items])
-    generations = model.generate(
+    return model.generate(
         [item.prompt for item in items],
         [item.id for item in items],
         seed=context.seed,
@@ -218,7 +226,6 @@ def sample(
         temperature=args.temperature,
         edits=edits,
     )
-    return [[generation.text for generation in row] for row in generations]
 
 
 def scored(measure: Measure, outputs: Sequence[str]) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class Reading(NamedTuple):
     template: str | None
     wording: str
     """The prompt with its slot values taken out: the same for all items under one edit."""
+    goes_on: bool = False
+    """What is said is a piece of the answer only."""
 
 
 class SyntheticSubject:
@@ -129,6 +131,14 @@ class SyntheticSubject:
         answers: list[list[Generation]] = []
         for prompt, key in zip(prompts, keys, strict=True):
             reading = self.read(prompt.text())
+            if reading.goes_on:
+                lucks = [f"{seed}\0{key}\0{sample}" for sample in range(samples)]
+                found = [
+                    self.piece_by_piece(prompt.text(), key, luck, max_new_tokens, temperature)
+                    for luck in lucks
+                ]
+                answers.append(found)
+                continue
             logit = self.logit(reading, key)
             shown = [cut(text, max_new_tokens) for text in reading.shown]
             otherwise = [cut(text, max_new_tokens) for text in reading.otherwise]
@@ -146,6 +156,24 @@ class SyntheticSubject:
                 row.append(texts[int.from_bytes(digest[8:16], "big") % len(texts)])
             answers.append(row)
         return answers
+
+    def piece_by_piece(
+        self, text: str, key: str, luck: str, tokens: int, temperature: float
+    ) -> Generation:
+        """Return an answer whose pieces are said one by one, each with its own noise."""
+        said = ""
+        for step in range(tokens):
+            reading = self.read(text + said)
+            digest = hashlib.sha256(f"{luck}\0{step}".encode()).digest()
+            logit = self.logit(reading, key)
+            share = float(logit > 0) if temperature == 0 else logistic(logit / temperature)
+            happens = int.from_bytes(digest[:8], "big") < int(share * 2**64)
+            pieces = reading.shown if happens else reading.otherwise
+            place = int.from_bytes(digest[8:16], "big") if temperature > 0 else 0
+            said += pieces[place % len(pieces)]
+            if not reading.goes_on:
+                return cut(said, tokens)
+        return Generation(said, tokens, finished=False)
 
     def continuation_logprobs(
         self,
@@ -226,7 +254,7 @@ class SyntheticSubject:
                 if effect.model in ("both", self.name) and holds(effect, text, known)
             )
             shown = len(behaviour.shown)
-            return Reading(logit, said[:shown], said[shown:], template, wording)
+            return Reading(logit, said[:shown], said[shown:], template, wording, behaviour.goes_on)
         return Reading(0.0, ("I do not know.",), ("I do not know.",), template, wording)
 
     def find_template(self, text: str) -> tuple[str | None, dict[str, str], str]:

@@ -25,7 +25,14 @@ from agent.doors.handed_in import HandedIn
 from agent.doors.sweep_picture import sweep_picture
 from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation, ToolCall
-from agent.language_model import CALL_TOOL, MOST_SHOWN, conversation, cut_to_size, unwrapped
+from agent.language_model import (
+    CALL_TOOL,
+    LISTED,
+    MOST_SHOWN,
+    conversation,
+    cut_to_size,
+    unwrapped,
+)
 from agent.safe_text import safe_text
 from agent.templates import shown, written
 from agent.tool_schemas import readable
@@ -62,12 +69,8 @@ ACTING = types.ToolAnnotations(read_only_hint=False, destructive_hint=False, ope
 
 def listed() -> list[types.Tool]:
     """Return the tools, alike in every session and without a model: loading one must not delay a greeting."""
-    ours = [
-        tool
-        for tool in (*BLACK_BOX, *HOUSE_TOOLS)
-        # An MCP run has no writer.
-        if tool.for_investigator and tool.name != "write_prompts"
-    ]
+    # Those that every model is shown at once; an MCP run has no writer.
+    ours = [tool for tool in (*BLACK_BOX, *HOUSE_TOOLS) if tool.name in LISTED]
     made = [
         types.Tool(
             name=tool.name,

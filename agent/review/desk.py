@@ -32,12 +32,15 @@ from agent.review.records import (
 )
 from agent.review.shown_events import Shown, shown
 from agent.run_folder import RunError
+from agent.thought_plot import thought_map
+from agent.thoughts import DrawnThoughts, thoughts_of
 from agent.verify import UNUSABLE
 from tools.blobs import BlobStore
 from tools.registry import Record, ToolError
 
 EVENTS_PAGE = 100
 ROWS_PAGE = 20
+TRACES_PAGE = 6
 LEDGER = (
     "run_opened",
     "run_resumed",
@@ -102,6 +105,8 @@ class Stored(Record):
     rows: tuple[dict[str, Any], ...]
     sweep: dict[str, Any] | None
     """The raw data of a patching sweep, for its map; None for anything else."""
+    thoughts: DrawnThoughts | None
+    """Chains of thought with what hangs on their sentences; None for anything else."""
     scored: bool
     """Whether a measure was asked for: some output of the arm has a score."""
 
@@ -251,6 +256,7 @@ class Desk:
             pages=pages,
             rows=tuple(raw_rows(rows, first)),
             sweep=table if can_be_drawn(table) else None,
+            thoughts=drawn_thoughts(table),
             scored=any(score is not None for row in rows for score in row.get("scores") or ()),
         )
 
@@ -325,6 +331,20 @@ def can_be_drawn(table: Any) -> bool:
         return is_sweep(table) and bool(layer_map(table))
     except UNUSABLE:
         return False
+
+
+def drawn_thoughts(table: Any) -> DrawnThoughts | None:
+    """Return the first traces in raw data; None where there are none, or of a shape that cannot be drawn."""
+    try:
+        found = thoughts_of(table)
+        if found is None:
+            return None
+        found = found.model_copy(update={"traces": found.traces[:TRACES_PAGE]})
+        for trace in found.traces:
+            thought_map(trace, found.band, found.distance)
+        return found
+    except UNUSABLE:
+        return None
 
 
 def raw_rows(rows: Sequence[dict[str, Any]], first: int) -> Iterator[dict[str, Any]]:
