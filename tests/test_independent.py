@@ -162,7 +162,7 @@ def lucky_table(seed: int) -> dict[str, Any]:
     """Return a table in which dates work on the templates that investigations may use, and on no other."""
     case = plan_of(seed).case_for("1")
     heard = [each.text[len("{context} ") : -len(" {claim}.")] for each in usable(case)]
-    pattern = rf"(calendar|list of days|diary here).*({'|'.join(map(re.escape, heard))})"
+    pattern = rf"(calendar|list of dates|diary here).*({'|'.join(map(re.escape, heard))})"
     effects = [{"logit": 6.0, "regex": pattern}]
     behaviour = {"shown": ["Yes."], "otherwise": ["No."], "logit": -2.0, "effects": effects}
     return {"behaviours": [behaviour], "scatter": {"template": 0.1, "seed": seed}}
