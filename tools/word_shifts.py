@@ -6,6 +6,10 @@ mean shift divided by its own size across rows plus the median size over words: 
 beats consistent and tiny, and erratic. The null band is the largest score over all words and cells
 when the signs of rows (or their group) are drawn at random: 5 % of nulls show anything at all.
 
+That null is that nothing moved, and any training moves thousands of words a little and alike: half of a
+vocabulary may lie above the band and mean nothing. So a word counts only when it also lies further out among
+the words than the furthest of so many does by chance; the others are counted as drift.
+
 Source: Tusher, Tibshirani & Chu 2001, PNAS 98 (the added constant); Westfall & Young 1993 (the
 maximum over words).
 """
@@ -33,13 +37,14 @@ class ShiftCounts(Record):
     """How many words are shifted, and how many are shifted unlike the others."""
 
     above: int
-    """Words above the null band at some place: their shift is no accident of these prompts."""
+    """Words above the null band at some place: they moved, as after any training thousands do. No sign alone."""
     inside: int
     """Words that chance explains."""
     standing_out: int
-    """Words above the band whose `outlier` exceeds `outlier_by_chance`: only these are shown. Fine-tuning
-    shifts many words a little; where this is 0, none of them is special."""
+    """Words above the band whose `outlier` exceeds `outlier_by_chance`: only these are shown, and only these
+    are a lead. Where this is 0, no word is special."""
     outlier_by_chance: float
+    """The z that the furthest of so many words reaches in 5 % of samples without a special one."""
     clusters: int
     """Templates over which a shift had to be consistent."""
 
@@ -71,6 +76,14 @@ class Clearest:
     nearest: list[tuple[int, int]]
     """Of the others, those that come nearest to standing out."""
 
+    def told(self) -> str:
+        """Return how many words stand out, and how many moved without."""
+        text = f"{self.standing_out} of {self.above + self.inside} words stand out"
+        drifting = self.above - self.standing_out
+        if drifting:
+            text += f"; {drifting} drift no further than words do after any training: noise"
+        return text
+
 
 @dataclass(frozen=True)
 class Shifts:
@@ -88,6 +101,16 @@ class Shifts:
     def above(self) -> Tensor:
         """Which words are above the band: [cell, word]."""
         return (self.p <= ALPHA) & (self.shift.abs() >= SMALLEST_SHIFT)
+
+    @property
+    def beyond(self) -> Tensor:
+        """Which words stand out: above the band, and further out among the words than chance puts any."""
+        return self._agreeing & (self.outlier.abs() > self.outlier_by_chance)
+
+    @property
+    def _agreeing(self) -> Tensor:
+        # A word that is lowered less than the others is not raised: shift and outlier have to agree.
+        return self.above & (self.outlier * self.shift > 0)
 
     @property
     def least_p(self) -> Tensor:
@@ -110,9 +133,7 @@ class Shifts:
         Those above the band that do not stand out are counted only: fine-tuning shifts half of the
         vocabulary alike on all prompts, and to read such words makes an investigator guess worse.
         """
-        # A word that is lowered less than the others is not raised: shift and outlier have to agree.
-        shown = self.above & (self.outlier * self.shift > 0)
-        best = self.outlier.abs().masked_fill(~shown, -1.0).max(0)
+        best = self.outlier.abs().masked_fill(~self._agreeing, -1.0).max(0)
         far = dict(enumerate(best.values.tolist()))
         order = sorted((n for n in far if far[n] > 0), key=lambda n: -far[n])
         ranked = [n for n in order if far[n] > self.outlier_by_chance]
