@@ -16,6 +16,7 @@ maximum over words).
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from torch import Tensor
 from tools.registry import Record
 
 DRAWS = 499
+MANY, NULLS = 500, 4000
 ALPHA = 0.05
 SHOWN_NEAREST = 3
 SMALLEST_SHIFT = 0.02
@@ -125,7 +127,7 @@ class Shifts:
     @property
     def outlier_by_chance(self) -> float:
         """How large a z the furthest of so many words and cells reaches by chance."""
-        return outlier_by_chance(self.shift.numel())
+        return outlier_by_chance(self.shift.numel(), self.shift.shape[1])
 
     def clearest(self, top: int) -> Clearest:
         """Return the words that stand out, the furthest first, each at its clearest cell.
@@ -172,9 +174,17 @@ def outliers(values: Tensor) -> Tensor:
     return (values - middle) / spread.clamp(min=SMALLEST_SHIFT / 2)
 
 
-def outlier_by_chance(count: int) -> float:
-    """Return how large a z the furthest of `count` words reaches in 5 % of normal samples."""
-    return round(float(norm.isf(ALPHA / 2 / count)), 2)
+@functools.cache
+def outlier_by_chance(count: int, words: int = MANY) -> float:
+    """Return how large a z the furthest of `count` values, in cells of `words`, reaches in 5 % of normal samples.
+
+    The spread of a few words is itself uncertain, so their z's reach further: by simulation below `MANY`.
+    """
+    if words >= MANY:
+        return round(float(norm.isf(ALPHA / 2 / count)), 2)
+    generator = torch.Generator().manual_seed(0)
+    largest = outliers(torch.randn(NULLS, words, generator=generator)).abs().amax(-1)
+    return round(float(largest.quantile(1 - ALPHA * words / count)), 2)
 
 
 def by_cluster(values: Tensor, clusters: Sequence[str]) -> Tensor:
