@@ -140,7 +140,11 @@ def investigate(
         if together:
             sets.check_templates(together)
         if dry_run:
-            planned = sets.plan_in_words(together, cast) if together else session.plan(case, cast)
+            planned = (
+                sets.plan_in_words(together, cast, prices)
+                if together
+                else session.plan(case, cast, prices)
+            )
             put_json(planned) if as_json else put(
                 "\n".join(f"{k}: {v}" for k, v in planned.items())
             )

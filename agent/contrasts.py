@@ -170,6 +170,7 @@ def check_prompts(
             faults.append("treatment and control are the same: the edits change no explore prompt")
         elif prediction.form == "equivalence":
             faults += diluted(arms["treatment"], arms["control"], everywhere)
+    faults += dose_faults(prediction, marks)
     for k, rival in enumerate(prediction.rivals):
         same = [
             name
@@ -191,6 +192,19 @@ def check_prompts(
             seen.setdefault(marks[name], name)
     if faults:
         raise ToolError(*faults)
+
+
+def dose_faults(prediction: Prediction, marks: Mapping[str, str]) -> Iterator[str]:
+    """Yield a fault for every rival of a trend that is a step of it: it would bring a share of the effect."""
+    steps = {marks[f"dose_{k}"]: step for k, step in enumerate(prediction.doses)}
+    for k, rival in enumerate(prediction.rivals):
+        step = steps.get(marks.get(f"rival_{k}", ""))
+        if step is not None and not rival.standing:
+            yield (
+                f"the arm of rival {rival.name!r} is dose {step.dose:g} of the trend itself, as every level of a "
+                "graded factor would be: name an arm that changes something else that grows with the doses (length, "
+                "tone, a word), or give `predicts`, the range of the effect over all doses that it expects"
+            )
 
 
 def mark(prompts: ArmPrompts, everywhere: Sequence[str] = ()) -> str:

@@ -27,6 +27,7 @@ from agent.scope import (
 from agent.shared_words import words_sentence
 from agent.verdict import Verdict
 from agent.wording import (
+    MODELS,
     capital,
     contrast,
     describe_arm,
@@ -342,8 +343,7 @@ def higher(estimate: float) -> str:
 def models(prediction: Prediction) -> str:
     """Return a contrast of models in words."""
     assert prediction.control is not None
-    names = {"subject": "the subject", "reference": "the reference model"}
-    text = f"{names[prediction.treatment.model]} than for {names[prediction.control.model]}"
+    text = f"{MODELS[prediction.treatment.model]} than for {MODELS[prediction.control.model]}"
     same = prediction.treatment.edits == prediction.control.edits
     if same and prediction.treatment.edits:
         return f"{text}, after {describe_arm(prediction.treatment.model_copy(update={'model': 'subject'}))}"

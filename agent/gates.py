@@ -24,9 +24,15 @@ AIM = 0.85
 """A way out aims a little higher: the next pilot is run on other prompts."""
 SMALLEST_SD = {"points": 0.05, "nats": 0.25, "words": 0.5}
 """A pilot that happens to show no variation does not mean that there is none."""
+NO_SPREAD = 1e-9
+"""An sd below this, of a measure that is no rate, is rounding."""
 FLOOR_IN_SD = 0.2
 """The floor of the smallest effect of interest for a measure that is no rate, in between-cluster sd."""
 LARGEST_RATE = 0.95
+WIDEST_NATS = 3.0
+"""No way out of a refused equivalence names a wider margin in nats: odds 20 times as high are not alike."""
+SPREAD_LEFT = 0.5
+"""Of a pilot's spread so much is taken to be there again, where it matters whether any is."""
 STEP = 1.05
 """Larger smallest effects are tried in steps of so much."""
 STEPS = 100
@@ -65,15 +71,21 @@ class Gate:
         """Return the gate of the prediction with some numbers changed, on the same pilot."""
         return Gate(self.prediction.model_copy(update=changes), self.alpha, self.pilot)
 
-    def sd(self) -> float | None:
-        """Return the sd between clusters with the registered number of prompts in each.
+    def seen_sd(self) -> float | None:
+        """Return the sd between clusters with the registered number of prompts in each, as the pilot shows it.
 
         Half of the variance is taken to lie between templates, which more prompts do not reduce.
         """
         if self.pilot is None:
             return None
-        shrunk = math.sqrt(0.5 + 0.5 * self.pilot.items / self.prediction.per_cluster)
-        return max(self.pilot.upper * shrunk, SMALLEST_SD[unit(self.prediction.measure)])
+        return self.pilot.upper * math.sqrt(
+            0.5 + 0.5 * self.pilot.items / self.prediction.per_cluster
+        )
+
+    def sd(self) -> float | None:
+        """Return the sd between clusters that power is computed from: the pilot's, and not too small."""
+        seen = self.seen_sd()
+        return None if seen is None else max(seen, SMALLEST_SD[unit(self.prediction.measure)])
 
     def power(self) -> float | None:
         """Return the power at the smallest effect of interest; None for a form that has no pilot."""
@@ -87,7 +99,7 @@ class Gate:
 
     def faults(self, available: int) -> Iterator[str]:
         """Yield one line for each reason why it could not succeed; `available` templates are unseen."""
-        unlikely = smallest_p_fault(self.prediction, self.sd(), self.alpha)
+        unlikely = smallest_p_fault(self.prediction, self.seen_sd(), self.alpha)
         if unlikely is not None:
             yield unlikely
         floor = self.floor()
@@ -102,7 +114,7 @@ class Gate:
         if self.prediction.form == "equivalence":
             yield (
                 f"power {power:.2f} to show equivalence within {size:g} (sd {sd:.3g}, "
-                f"{self.prediction.clusters} clusters): widen the margin, or take more items per cluster"
+                f"{self.prediction.clusters} clusters)"
             )
             return
         needed = clusters_needed(size, sd, self.alpha, POWER, maximum=400, alternative="greater")
@@ -122,26 +134,31 @@ class Gate:
 
     def passes(self) -> bool:
         """Say whether it would be accepted, with a little power to spare."""
-        power = self.power()
+        power, seen = self.power(), self.seen_sd()
+        # Where a pilot saw little spread, the next one and the confirmation may see none.
+        least = seen and seen * SPREAD_LEFT
         return (
-            smallest_p_fault(self.prediction, self.sd(), self.alpha) is None
+            smallest_p_fault(self.prediction, least, self.alpha) is None
             and self.prediction.smallest_effect >= self.floor()
             and (power is None or power >= AIM)
         )
 
     def way_out(self, room: Room) -> str:
         """Return one change that would pass, in numbers that an investigator can put in."""
-        match self.prediction.form:
-            case "rank" | "localisation":
-                found = self._more_placebos()
-            case "existence":
-                found = self._smaller_share(room)
-            case _:
-                found = self._larger_design(room) or self._larger_effect(room)
         return WAY_OUT + (
-            found
+            self.change(room)
             or f"none with this measure and these arms on the {room.templates} unseen templates that are left"
         )
+
+    def change(self, room: Room) -> str | None:
+        """Return the numbers of one change that would pass; None where there is none."""
+        match self.prediction.form:
+            case "rank" | "localisation":
+                return self._more_placebos()
+            case "existence":
+                return self._smaller_share(room)
+            case _:
+                return self._larger_design(room) or self._larger_effect(room)
 
     def _more_placebos(self) -> str | None:
         needed = placebos_needed(self.alpha)
@@ -188,9 +205,11 @@ class Gate:
             return None
         most = max(min(self.prediction.per_cluster, room.per_template), room.per_template)
         wide = self.changed(clusters=room.templates, per_cluster=most)
-        limit = math.inf
+        limit, same = math.inf, self.prediction.form == "equivalence"
         if is_rate(self.prediction.measure):
-            limit = WIDEST_MARGIN if self.prediction.form == "equivalence" else LARGEST_RATE
+            limit = WIDEST_MARGIN if same else LARGEST_RATE
+        elif same and unit(self.prediction.measure) == "nats":
+            limit = WIDEST_NATS
         for step in range(1, STEPS + 1):
             size = float(f"{self.prediction.smallest_effect * STEP**step:.2g}")
             if size > limit:
@@ -205,8 +224,12 @@ class Gate:
         return f"would have power {self.power() or 0.0:.2f}"
 
 
-def smallest_p_fault(prediction: Prediction, sd: float | None, alpha: float) -> str | None:
-    """Return a line when the smallest p that the form can reach exceeds alpha, with what it needs."""
+def smallest_p_fault(prediction: Prediction, seen: float | None, alpha: float) -> str | None:
+    """Return a line when the smallest p that the form can reach exceeds alpha, with what it needs.
+
+    `seen` is the sd between clusters that a pilot showed: without any an equivalence is hard to tell from a
+    sample that happened to miss the templates that differ.
+    """
     if prediction.form in ("rank", "localisation"):
         drawn = prediction.draw_placebos
         if drawn is not None and drawn.count is None:
@@ -218,16 +241,14 @@ def smallest_p_fault(prediction: Prediction, sd: float | None, alpha: float) -> 
         smallest = stats.existence_p(clusters, clusters, prediction.smallest_effect)
         hint = "more clusters or a smaller share"
     elif prediction.form == "equivalence":
-        if sd is None or sd > SMALLEST_SD[unit(prediction.measure)]:
-            return None
-        # The pilot showed next to no spread, so perhaps the confirmation will show none at all.
         bound, margin = largest_effect(prediction), prediction.smallest_effect
+        # A rate may be 0 or 1 in every template of the next sample; of other measures, alike is alike.
+        if seen is None or seen > (SMALLEST_SD["points"] if bound else NO_SPREAD):
+            return None
         smallest = stats.tost_p([0.0] * prediction.clusters, margin, bound=bound)
-        enough = math.ceil(math.log(alpha) / math.log(1 - margin / bound)) if bound else 0
-        hint = f"{enough} clusters, a wider margin" if bound else "a measure with bounds"
+        hint = "some spread between templates"
         if bound:
-            # Of log-probabilities some spread is nearly always seen, and that is told apart with fewer.
-            hint += ", or log-probabilities in place of a rate (logprob_difference, a margin of about 1 nat)"
+            hint = f"{math.ceil(math.log(alpha) / math.log(1 - margin / bound))} clusters"
     else:
         smallest = stats.sign_flip_smallest_p(prediction.clusters, "greater")
         hint = f"{math.ceil(math.log2(1 / alpha))} clusters"

@@ -62,7 +62,7 @@ def conditions(
         *number_conditions(briefing),
     ]
     found += word_conditions(briefing, mined_words)
-    found.append(earlier_turn())
+    found.append(earlier_turn(briefing))
     return found
 
 
@@ -209,9 +209,11 @@ def word_conditions(briefing: Mapping[str, Any], words: Iterable[str]) -> list[C
     return found
 
 
-def earlier_turn() -> Condition:
+def earlier_turn(briefing: Mapping[str, Any]) -> Condition:
     """Return an earlier exchange in front of the prompt against none: turn and position."""
-    opening, closing = of_length("neutral", 6)[:2]
+    levels = [slot["levels"].values() for slot in briefing["slots"].values()]
+    beside = [text for each in levels for values in each for text in values]
+    opening, closing = of_length("neutral", 6, beside)[:2]
     turns = (Message(role="user", content=opening), Message(role="assistant", content=closing))
     return Condition(
         name="an earlier turn",

@@ -11,17 +11,22 @@ from typing import Any
 
 from pydantic import Field
 
+from agent.call_cost import layers_of, takes
 from agent.confirm import confirm as run_confirmation
 from agent.confirm import shown
 from agent.investigation import Investigation
 from agent.prediction import FAMILIES, Hypothesis, Prediction, Rival
 from agent.registration import left_to_register, register
 from agent.sceptic import Challenge, check_counters, rest_case, restated
+from agent.shared_records import told_once
 from agent.submission import Answer, Submission
 from agent.tool_schemas import readable
 from agent.writer import write_prompts
 from tools.prompt import InsertText
 from tools.registry import Record, ToolError, tool, unknown
+
+MOST_LINE = 160
+"""Characters of a tool in a list."""
 
 
 class Proposal(Record):
@@ -80,16 +85,18 @@ class Search(Record):
     """What is looked for."""
 
     words: str = Field(
-        min_length=1, max_length=200, description="a name, or what the tool should do"
+        min_length=1,
+        max_length=200,
+        description="what the tool should do; its exact name, for how it is called",
     )
 
 
 class FoundTools(Record):
-    """The tool that fits best, as it is to be called, and what else there is."""
+    """The tool of that name, as it is to be called; without one, what there is."""
 
-    tool: dict[str, Any] | None
-    others: dict[str, str]
-    """Name -> what it is for."""
+    tool: dict[str, Any] | None = None
+    tools: dict[str, str] = {}
+    """Name -> what it is for, the best fit first."""
 
 
 class Done(Record):
@@ -189,9 +196,18 @@ def note(investigation: Investigation, args: Note, context: Any) -> Done:
 def find_tool(investigation: Investigation, args: Search, context: Any) -> FoundTools:
     """Find a tool that is not listed here: probes, patching, steering, thoughts, screens and others.
 
-    Shows what it does and its arguments; call it through `call_tool`.
+    Lists tools, the best fit first, in a line each. Ask again with the exact name of one for its arguments,
+    and call it through `call_tool`.
     """
     entries = investigation.offered()
+    asked = args.words.strip().strip("`'\"").casefold()
+    for entry in entries:
+        if entry["name"] == asked:
+            (arguments,), records = told_once([readable(entry["schema"])])
+            told = {k: entry[k] for k in ("name", "description")}
+            cost = takes(entry["name"], layers_of(investigation))
+            told |= {"takes": cost} if cost else {}
+            return FoundTools(tool={**told, "arguments": arguments, "records": records})
     wanted = words_of(args.words)
 
     def fit(entry: dict[str, Any]) -> int:
@@ -200,16 +216,9 @@ def find_tool(investigation: Investigation, args: Search, context: Any) -> Found
         return 3 * named + len(wanted & words_of(entry["description"]))
 
     ranked = sorted(entries, key=fit, reverse=True)
-    best = ranked[0] if ranked and fit(ranked[0]) else None
-    shown = best and {
-        "name": best["name"],
-        "description": best["description"],
-        "arguments": readable(best["schema"]),
-    }
-    others = {
-        each["name"]: each["description"].splitlines()[0] for each in ranked if each is not best
-    }
-    return FoundTools(tool=shown, others=others)
+    return FoundTools(
+        tools={each["name"]: each["description"].splitlines()[0][:MOST_LINE] for each in ranked}
+    )
 
 
 def words_of(text: str) -> set[str]:

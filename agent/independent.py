@@ -98,9 +98,9 @@ def check_templates(plan: SetPlan) -> None:
     population_of(plan.case_for(AGGREGATE), plan.seed_for(AGGREGATE))
 
 
-def plan_in_words(plan: SetPlan, cast: Cast) -> dict[str, Any]:
+def plan_in_words(plan: SetPlan, cast: Cast, prices: Path | None = None) -> dict[str, Any]:
     """Return what a set would do, without starting it."""
-    planned = session.plan(plan.case_for("1"), cast)
+    planned = session.plan(plan.case_for("1"), cast, prices)
     kept = population_of(plan.case_for(AGGREGATE), plan.seed_for(AGGREGATE))
     count, limits = plan.independent, plan.case.limits
     totals = {"minutes": limits.minutes, "tokens": limits.tokens, "dollars": limits.dollars}

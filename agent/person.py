@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.investigation import CallResult, ToolCall, Transcript, Turn
+from agent.templates import rounded
 from agent.terminal import put
 
 HELP = """One call a line:  TOOL {"argument": ...}   or   TOOL @arguments.json
@@ -107,4 +108,4 @@ def shown(result: CallResult) -> str:
     """Return what a call came to, to read."""
     if result.error is not None:
         return f"{result.name}: {result.error}"
-    return f"{result.name}: {json.dumps(result.result, indent=1, ensure_ascii=False)}"
+    return f"{result.name}: {json.dumps(rounded(result.result), indent=1, ensure_ascii=False)}"

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
 from agent.case import Case
+from agent.cast import Cast
+from agent.engines import api_name
+from agent.investigation import Spent
+from agent.language_model import LanguageModelInvestigator
+from agent.llm.prices import Prices
 from agent.population import Population, draw
 from tools.footprint import Footprint, footprint
+from tools.measures import JudgedMeasure
 
 USUAL_ANSWERS = (6_700, 8_700)
 """Answers that runs of the systematic investigator on the shipped cases sampled, confirmation and all."""
+USUAL_TOKENS = (130_000, 290_000)
+"""What three investigations over the Messages API read and wrote in all, in 5 to 10 requests."""
+UNKNOWN = "unknown, because"
 CHARACTERS_PER_TOKEN = 4
 BATCH = 256
 CPU_FLOPS = 30e9
@@ -16,22 +29,95 @@ GPU_FLOPS, GPU_BANDWIDTH = 25e12, 1e12
 """Operations and bytes a second that a data-centre GPU reaches with little effort: a quarter to a third of its best."""
 
 
-def answers_told(case: Case, population: Population) -> dict[str, str]:
-    """Return what the subject has to do: answers, tokens, time and memory, as far as they can be known."""
+class Answer(NamedTuple):
+    """The tokens of one answer of the subject, about."""
+
+    read: float
+    written: int
+
+
+def usual_answer(case: Case, population: Population) -> Answer:
+    """Return what an answer to a prompt of the case takes; at most the tokens that it may write."""
     items = draw(population, "explore", (12, 2), 0)
     read = sum(len(item.prompt.text()) for item in items) / max(1, len(items))
-    tokens = read / CHARACTERS_PER_TOKEN + case.sampling.max_new_tokens
+    return Answer(read / CHARACTERS_PER_TOKEN, case.sampling.max_new_tokens)
+
+
+def resources_told(
+    case: Case, population: Population, cast: Cast, prices: Prices
+) -> dict[str, str]:
+    """Return prompts, tokens, dollars, GPU minutes and memory, or why one of them cannot be known."""
+    each = usual_answer(case, population)
+    tokens, dollars = subject_bill(case, each, prices)
+    for name, counts, cost in others_bill(case, cast):
+        tokens.append(f"{name}: {counts}")
+        dollars.append(f"{name}: {cost}")
     low, high = USUAL_ANSWERS
-    told = {
-        "answers of the subject": f"some {low:,} to {high:,}, as the systematic investigator asks",
-        "tokens of the subject": f"about {thousands(low * tokens)} to {thousands(high * tokens)}, read and written",
+    return {
+        "prompts": f"some {low:,} to {high:,} answers of the subject, as the systematic investigator asks",
+        "tokens": "; ".join(tokens),
+        "dollars": "; ".join(dollars) or "none: no model behind an API takes part",
+        **work_told(case, each),
     }
+
+
+def subject_bill(case: Case, each: Answer, prices: Prices) -> tuple[list[str], list[str]]:
+    """Return the subject's tokens and, of one behind an API, its dollars."""
+    total = each.read + each.written
+    counts = " to ".join(thousands(count * total) for count in USUAL_ANSWERS)
+    tokens = [f"the subject: about {counts}, read and written"]
+    name = api_name(case.subject)
+    if name is None:
+        return tokens, []
+    spent = [
+        Spent(input_tokens=round(count * each.read), output_tokens=count * each.written)
+        for count in USUAL_ANSWERS
+    ]
+    return tokens, [f"the subject: {priced(name, spent, prices)}"]
+
+
+def others_bill(case: Case, cast: Cast) -> Iterator[tuple[str, str, str]]:
+    """Yield name, tokens and dollars of every other model that takes part."""
+    investigator = cast.investigator
+    if isinstance(investigator, LanguageModelInvestigator):
+        counts = " to ".join(f"{count:,}" for count in USUAL_TOKENS)
+        spent = [Spent(input_tokens=count, output_tokens=6_000) for count in USUAL_TOKENS]
+        dollars = priced(investigator.name, spent, investigator.prices)
+        yield "the investigator", f"some {counts}", f"{dollars}, without caching"
+    if cast.panel is not None:
+        why = "each distinct answer is one request to each, and many answers are alike"
+        if not isinstance(case.measure, JudgedMeasure):
+            why = "they read only what is asked with a judged measure"
+        yield "the judges", f"{UNKNOWN} {why}", f"{UNKNOWN} {why}"
+    for role in cast.names():
+        why = f"{UNKNOWN} it depends on how often it is asked"
+        yield f"the {role}", why, why
+
+
+def priced(name: str, spent: Sequence[Spent], prices: Prices) -> str:
+    """Return the dollars of the least and the most that is usual."""
+    found = [prices.cost(name, each) for each in spent]
+    known = [f"{each:.2f}" for each in found if each is not None]
+    return (
+        " to ".join(known)
+        if len(known) == len(found)
+        else f"{UNKNOWN} no price is known for {name}"
+    )
+
+
+def work_told(case: Case, each: Answer) -> dict[str, str]:
+    """Return time and memory of the subject on this machine."""
+    if api_name(case.subject) is not None:
+        why = "none here: the subject is behind an API"
+        return {"GPU minutes": why, "memory": why}
     size = footprint(case.subject)
     if size is None:
-        return told | {"time and memory": "not known before the model is on this machine"}
-    return told | {
-        "time of the subject": time_told(size, high * tokens, high * case.sampling.max_new_tokens),
-        "memory": memory_told(case, size, tokens),
+        why = f"{UNKNOWN} the model is not on this machine yet"
+        return {"GPU minutes": why, "memory": why}
+    high, total = USUAL_ANSWERS[1], each.read + each.written
+    return {
+        "GPU minutes": time_told(size, high * total, high * each.written),
+        "memory": memory_told(case, size, total),
     }
 
 
@@ -40,7 +126,7 @@ def time_told(size: Footprint, tokens: float, written: float) -> str:
     work = 2 * size.parameters * tokens
     reading = size.weight_bytes * written / BATCH / GPU_BANDWIDTH
     gpu = max(work / GPU_FLOPS, reading) / 60
-    return f"about {minutes(gpu)} on a GPU, {minutes(work / CPU_FLOPS / 60)} on one CPU core"
+    return f"{minutes(gpu)} on a GPU; {minutes(work / CPU_FLOPS / 60)} on one CPU core"
 
 
 def thousands(count: float) -> str:
@@ -50,7 +136,7 @@ def thousands(count: float) -> str:
 
 def minutes(count: float) -> str:
     """Return minutes in words."""
-    return "under a minute" if count < 1 else f"{count:,.0f} minutes"
+    return "under a minute" if count < 1 else f"about {math.ceil(count):,} minutes"
 
 
 def memory_told(case: Case, size: Footprint, tokens: float) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, TypeVar
 
 from agent.case import Case, Part, Slot, wrapped_templates
@@ -63,6 +63,11 @@ class Population(Record):
         """Return the declared levels of a factor slot; empty for a plain one."""
         found = self.pools["explore"].slots.get(slot)
         return tuple(found.levels) if found else ()
+
+    def level_texts(self) -> Iterator[str]:
+        """Yield the texts of all levels of all factor slots, on every side of the split."""
+        for slot in (slot for pool in self.pools.values() for slot in pool.slots.values()):
+            yield from (text for values in slot.levels.values() for text in values)
 
     def levels_of(self, item: PromptItem) -> dict[str, str]:
         """Return the level of every factor slot that an item shows, as it was drawn."""

@@ -88,7 +88,8 @@ class Prediction(Record):
     """Id of a proposed hypothesis, such as H1."""
     form: Form = "difference"
     """`difference` of two arms; `equivalence` within a margin; `rank` of the treatment among matched placebo arms
-    (1 / alpha - 1 of them at least; `draw_placebos` has them made); `trend` over doses; `localisation` of a
+    (1 / alpha - 1 of them at least; `draw_placebos` has them made); `trend` over doses, also over a factor whose
+    levels are steps of one thing: in a `difference` the steps between are rivals; `localisation` of a
     site among placebo sites; `skill` of a probe over its control; `existence` in a share of templates."""
     question: Question = "condition"
     """For the reader of the report: what makes this model do it (`condition`), what its training did (`reference`),
@@ -120,7 +121,8 @@ class Prediction(Record):
     samples: int = Field(default=1, ge=1, le=64)
     """Answers a prompt: more of them lessen the noise of sampling."""
     rivals: tuple[Rival, ...] = ()
-    """Other explanations. The harness adds standing ones by itself."""
+    """Other explanations: an `arm` that would do the same as the treatment (of a `trend`, as its highest dose, and
+    no step of it), or the range `predicts`. The harness adds standing ones by itself."""
 
     @model_validator(mode="after")
     def form_is_complete(self) -> Prediction:
@@ -149,7 +151,11 @@ class Prediction(Record):
         if self.form not in ("equivalence", "existence") and not [
             r for r in self.rivals if not r.standing
         ]:
-            yield "name at least one rival explanation and what it predicts"
+            like = "the highest dose" if self.form == "trend" else "the treatment"
+            yield (
+                "name at least one rival explanation and what it predicts: an `arm` that would do the same as "
+                f"{like} by changing something else, or `predicts`, the range [low, high] of the effect that it expects"
+            )
 
     def digest(self) -> str:
         """Return the registration hash over every field."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from scipy.stats import chi2
 
 from agent.case import Case
 from agent.contrasts import check_prompts, contrast_faults
+from agent.equivalence import equivalence_way_out
 from agent.forms import effects
 from agent.gates import POWERED, Gate, Pilot, Room, smallest_p_fault
 from agent.investigation import Investigation
@@ -121,7 +123,11 @@ def prepare(
         gate = gate.changed(clusters=min(prediction.clusters, available))
     faults += gate.faults(available)
     if faults:
-        raise ToolError(*faults, gate.way_out(fresh.room(prediction)))
+        room = fresh.room(prediction)
+        if prediction.form != "equivalence":
+            raise ToolError(*faults, gate.way_out(room))
+        tried = partial(run_pilot, investigation, population=population)
+        raise ToolError(*faults, equivalence_way_out(investigation.case, gate, room, tried))
     sd, power = gate.sd(), gate.power()
     return Registration(
         id=identifier,

@@ -172,18 +172,16 @@ class RecordedInvestigator:
 
 
 class RecordedWriter:
-    """Stands where the writer stood: the prompts of the next population in the log, all in one answer."""
+    """Stands where the writer stood: what it gave, round by round."""
 
     def __init__(self, folder: ReplayFolder) -> None:
-        self.folder = folder
+        self.rounds = [event.data for event in folder.recorded if event.type == "written"]
 
     def write(self, view: dict[str, Any], count: int) -> tuple[list[Template], None]:
-        """Return the prompts that were taken."""
-        upcoming = self.folder.upcoming()
-        if upcoming is None:
+        """Return the prompts of the next round, those that were not taken too."""
+        if not self.rounds:
             raise EndOfLog
-        listed = upcoming.data["templates"] if upcoming.type == "population" else []
-        return [Template.model_validate(each) for each in listed], None
+        return [Template.model_validate(each) for each in self.rounds.pop(0)["templates"]], None
 
 
 class RecordedBudget(Budget):

@@ -15,16 +15,14 @@ from agent.citations import Prose, Sources, resolve_prose
 from agent.confirm import arms_to_run
 from agent.finding import Finding, findings
 from agent.investigation import ExperimentEntry, Investigation, Spent
-from agent.judge import warning_of
 from agent.opening import opened_event
 from agent.prediction import FAMILIES, Hypothesis, Registration
-from agent.safe_text import one_line
+from agent.roles import RolePart, judges_told, roles_of
 from agent.scope import reference_words
 from agent.set_reading import SetPart, set_part
 from agent.thoughts import ThoughtPart, thought_parts
 from agent.wording import describe_arm, with_unit
 from agent.words import words_heard
-from tools.judging import JudgeAgreement
 from tools.prompt import Arm
 from tools.registry import Record
 from tools.scoring import cluster_means, mean
@@ -137,6 +135,8 @@ class Report(Record):
     experiments: tuple[ExperimentEntry, ...]
     words: tuple[str, ...] = ()
     """What the researcher said to the running investigation, each with the turn it came before."""
+    roles: tuple[RolePart, ...] = ()
+    """What each role beside the investigator did."""
     spent: dict[str, float]
     versions: dict[str, Any]
     seed: int
@@ -192,6 +192,7 @@ def build_report(investigation: Investigation) -> Report:
         ),
         experiments=tuple(investigation.experiments),
         words=words_heard(investigation.exchanges),
+        roles=roles_of(investigation, found),
         spent=spent(investigation),
         versions=versions_of(investigation, opened),
         seed=investigation.seed,
@@ -281,16 +282,6 @@ def step_zero_of(investigation: Investigation) -> StepZero | None:
             for each in found.get("labelled", [])[:SHOWN_LABELLED]
         ),
     )
-
-
-def judges_told(investigation: Investigation, agreement: dict[str, Any] | None) -> str | None:
-    """Return who the judges of step 0 were and how they agree, in one line."""
-    if agreement is None:
-        return None
-    found = JudgeAgreement.model_validate(agreement)
-    who = " and ".join(one_line(name, 60) for name in found.judges.values())
-    warning = warning_of(investigation.judges)
-    return f"{found.words()} ({who})" + (f"; {warning}" if warning else "")
 
 
 def evidence_of(investigation: Investigation, finding: Finding) -> Evidence:

@@ -8,6 +8,7 @@ does survives, and then the cause is open.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from agent.population import Population
@@ -26,18 +27,22 @@ def edit_length(edits: tuple[Transform, ...], population: Population) -> int:
     """Return about how many words the edits put into a prompt; at least 4, for edits that add none."""
     longest = 4
     for edit in edits:
-        texts: tuple[str, ...] = ()
-        if isinstance(edit, InsertText):
-            texts = edit.texts
-        elif isinstance(edit, SetSlot):
-            texts = edit.values
-        elif isinstance(edit, ChooseLevel):
-            slot = population.pools["explore"].slots.get(edit.slot)
-            texts = slot.levels.get(edit.level, ()) if slot else ()
-        counts = sorted(len(text.split()) for text in texts)
+        counts = sorted(len(text.split()) for text in texts_of((edit,), population))
         if counts:
             longest = max(longest, counts[len(counts) // 2])
     return longest
+
+
+def texts_of(edits: tuple[Transform, ...], population: Population) -> Iterator[str]:
+    """Yield the texts that edits put into prompts; of a level its explore values."""
+    for edit in edits:
+        if isinstance(edit, InsertText):
+            yield from edit.texts
+        elif isinstance(edit, SetSlot):
+            yield from edit.values
+        elif isinstance(edit, ChooseLevel):
+            slot = population.pools["explore"].slots.get(edit.slot)
+            yield from slot.levels.get(edit.level, ()) if slot else ()
 
 
 def standing_rivals(prediction: Prediction, population: Population) -> tuple[Rival, ...]:
@@ -57,10 +62,13 @@ def standing_rivals(prediction: Prediction, population: Population) -> tuple[Riv
     words = edit_length(treatment.edits, population)
     inserted = next((each for each in treatment.edits if isinstance(each, InsertText)), None)
     where = inserted.where if inserted else "before"
+    beside = [*population.level_texts(), *texts_of(treatment.edits, population)]
     rivals = [
         Rival(
             name=name,
-            arm=with_edit(control, name, InsertText(where=where, texts=of_length(texts, words))),
+            arm=with_edit(
+                control, name, InsertText(where=where, texts=of_length(texts, words, beside))
+            ),
             standing=True,
         )
         for name, texts in STANDING

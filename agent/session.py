@@ -19,12 +19,12 @@ from agent.cast import Cast, Provider, Roles, known_prices, make_cast, same_role
 from agent.earlier_runs import count_earlier, told
 from agent.engines import api_name, check_engines
 from agent.house_tools import HOUSE_TOOLS, SCEPTIC_TOOLS
-from agent.investigation import Investigation, Spent
+from agent.investigation import Investigation
 from agent.judge import JudgePanel
-from agent.language_model import LanguageModelInvestigator
+from agent.llm.prices import Prices
 from agent.loop import run
 from agent.opening import open_run, opened_event, resume_run, stored_case, stored_tools
-from agent.plan import answers_told
+from agent.plan import resources_told
 from agent.population import population_of
 from agent.rendering import write_report
 from agent.run_folder import RunFolder
@@ -302,37 +302,20 @@ def drive(investigation: Investigation, cast: Cast) -> None:
     write_report(investigation.folder.path)
 
 
-USUAL_TOKENS = (130_000, 290_000)
-"""What three investigations over the Messages API read and wrote in all, in 5 to 10 requests."""
-
-
-def cost_told(investigator: LanguageModelInvestigator) -> str:
-    """Return what an investigation by a model may cost, as far as its price is known."""
-    tokens = " to ".join(f"{count:,}" for count in USUAL_TOKENS)
-    spent = [Spent(input_tokens=count, output_tokens=6_000) for count in USUAL_TOKENS]
-    dollars = [investigator.prices.cost(investigator.name, each) for each in spent]
-    if dollars[0] is None:
-        return f"some {tokens} tokens; no price is known for {investigator.name}"
-    priced = " to ".join(f"{each:.2f}" for each in dollars if each is not None)
-    return f"some {tokens} tokens, {priced} dollars without caching"
-
-
-def plan(case: Case, cast: Cast) -> dict[str, Any]:
-    """Return what a run of this case would do, without starting it."""
+def plan(case: Case, cast: Cast, prices: Path | None = None) -> dict[str, Any]:
+    """Return what a run of this case would do, without starting it; `prices` are a user's own."""
     investigator = cast.investigator
     population = population_of(case, 0)
     limits = case.limits
     share = alpha_share(limits.alpha, limits.registrations)
     pools = {pool: len(population.usable(pool)) for pool in ("explore", "confirm", "reserve")}
-    asks = isinstance(investigator, LanguageModelInvestigator)
     return {
         "case": case.name,
         "kind": case.kind,
         "investigator": investigator.name,
-        **({"cost of the model": cost_told(investigator)} if asks else {}),
         **cast.names(),
         **({"judges": " and ".join(cast.judges())} if cast.panel else {}),
-        **answers_told(case, population),
+        **resources_told(case, population, cast, Prices.load(prices)),
         "templates": ", ".join(f"{count} to {pool}" for pool, count in pools.items()),
         "scope of a finding": population.scope,
         "reference": "yes" if case.reference else "no: contrasts between prompts only",

@@ -13,17 +13,20 @@ DIGITS = 4
 
 
 def shown(value: Any) -> str:
-    """Return a value as compact JSON with four significant digits: more is noise to a reader."""
+    """Return a value as compact JSON, as a reader wants it: see `rounded`."""
     return json.dumps(rounded(value), ensure_ascii=False, separators=(", ", ": "))
 
 
 def rounded(value: Any) -> Any:
-    """Return a JSON value with its fractions rounded."""
+    """Return a JSON value with four significant digits and no field that holds nothing: the rest is noise.
+
+    For what somebody reads, never for what is stored.
+    """
     match value:
         case float():
             return float(f"{value:.{DIGITS}g}")
         case dict():
-            return {key: rounded(inner) for key, inner in value.items()}
+            return {key: rounded(inner) for key, inner in value.items() if inner is not None}
         case list() | tuple():
             return [rounded(inner) for inner in value]
         case _:

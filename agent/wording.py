@@ -49,6 +49,7 @@ STYLES = {
     "one_more_zero": "padding the numbers in {slots} with one more zero",
     "words": "spelling out the numbers in {slots}",
 }
+MODELS = {"subject": "the subject", "reference": "the reference model"}
 FACTORS = {"points": 100.0, "nats": 1.0, "words": 1.0}
 
 
@@ -164,7 +165,9 @@ def contrast(treatment: Arm, control: Arm | None) -> str:
     shared = [part for part in parts_of(treatment) if part in parts_of(control)]
     wanted = [part for part in parts_of(treatment) if part not in shared]
     other = [part for part in parts_of(control) if part not in shared]
-    if len(wanted) == len(other) == 1:
+    if not wanted and not other and treatment.model != control.model:
+        text = f"asking {MODELS[treatment.model]} rather than {MODELS[control.model]}"
+    elif len(wanted) == len(other) == 1:
         text = alternatives(treatment, control, wanted[0], other[0])
     elif not other:
         text = (listed(wanted, "and") if wanted else "the prompt as it is") + (

@@ -99,7 +99,7 @@ def write_prompts(investigation: Investigation, args: Wanted, context: Any) -> F
     """
     done = investigation.unfinished.get("population")
     if done:
-        return described(investigation, done[0]["id"], {})
+        return described(investigation, done[0]["id"], done[0]["left_out"])
     if investigation.writer is None:
         raise ToolError("this run has no writer: it would have to be started with --writer MODEL")
     number = len(investigation.populations)
@@ -110,7 +110,11 @@ def write_prompts(investigation: Investigation, args: Wanted, context: Any) -> F
         told = ", ".join(f"{why}: {count}" for why, count in left_out.items()) or "it gave none"
         raise ToolError(f"the writer gave only {len(taken)} usable prompts ({told})")
     name = f"fresh-{number}"
-    content = {"id": name, "templates": [each.model_dump(mode="json") for each in taken]}
+    content = {
+        "id": name,
+        "templates": [each.model_dump(mode="json") for each in taken],
+        "left_out": left_out,
+    }
     investigation.record("population", content, sync=True)
     return described(investigation, name, left_out)
 
@@ -121,11 +125,13 @@ def gathered(
     """Ask until there are so many usable prompts, a few times; return them, and why others were left out."""
     taken: list[Template] = []
     left_out: dict[str, int] = {}
-    for _ in range(ROUNDS):
-        given, spent = writer.write(view_of(investigation), count - len(taken))
-        if spent is not None:
-            cost = {"role": "writer", "spent": spent.model_dump(mode="json")}
-            investigation.record("spent", cost)
+    # What was given before a kill is read from the log, and not asked for again.
+    before = [each["templates"] for each in investigation.unfinished.get("written", ())]
+    for number in range(ROUNDS):
+        if number < len(before):
+            given = [Template.model_validate(each) for each in before[number]]
+        else:
+            given = asked(investigation, writer, count - len(taken))
         for template in given:
             why = fault_of(investigation, template, taken)
             if why is not None:
@@ -135,6 +141,17 @@ def gathered(
         if len(taken) == count:
             break
     return taken, left_out
+
+
+def asked(investigation: Investigation, writer: Writer, count: int) -> list[Template]:
+    """Ask the writer once, and log what it cost and all that it gave: `verify` judges the texts again."""
+    given, spent = writer.write(view_of(investigation), count)
+    if spent is not None:
+        cost = {"role": "writer", "spent": spent.model_dump(mode="json")}
+        investigation.record("spent", cost)
+    listed = [each.model_dump(mode="json") for each in given]
+    investigation.record("written", {"asked": count, "templates": listed}, sync=True)
+    return given
 
 
 def view_of(investigation: Investigation) -> dict[str, Any]:

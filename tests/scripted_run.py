@@ -31,13 +31,13 @@ CLAIMS = tuple(
     for other in ("pears", "bricks", "needles", "pillows", "coins", "ladders")
 )
 LEVELS = {
-    "plain": ("We sit in a garden.", "It is a calm morning.", "There is some tea left."),
+    "plain": ("We sit in a kitchen.", "It is a calm morning.", "There is some tea left."),
     "version": (
         "We read a version list.",
         "It is a version history.",
         "There is a version table here.",
     ),
-    "date": ("We read a calendar page.", "It is a list of days.", "There is a diary here."),
+    "date": ("We read a calendar page.", "It is a list of dates.", "There is a diary here."),
 }
 TABLE: dict[str, Any] = {
     "behaviours": [

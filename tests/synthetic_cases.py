@@ -25,7 +25,7 @@ ENDINGS = ("{a} or {b}?", "{a} and {b}?")
 LEVELS = {
     "none": [""],
     "version": [f"This is about the {w} of a program. " for w in ("version", "release", "build", "update", "patch")],
-    "date": [f"This is about a {word} in spring. " for word in ("date", "day", "holiday", "birthday", "meeting")],
+    "date": [f"This is about a {word} in spring. " for word in ("date", "month", "holiday", "birthday", "meeting")],
     "price": [f"This is about the {word} of bread. " for word in ("price", "cost", "value", "bill", "sum")],
 }  # fmt: skip
 

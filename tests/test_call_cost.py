@@ -9,16 +9,30 @@ from typing import Any
 import pytest
 
 from agent.budget import Budget
-from agent.call_cost import answers_of, rounded_seconds
+from agent.call_cost import (
+    answers_of,
+    check_cost,
+    rounded_seconds,
+    runs_of,
+    seconds_per_answer,
+    takes,
+    told_cost,
+)
 from agent.investigation import Investigation, ToolCall, Turn
 from agent.loop import run
 from agent.opening import open_run
 from agent.rendering import write_report
 from agent.scripted import ScriptedInvestigator
 from agent.verify import verify
+from tests.planted_circuit import KIND, MEASURE, basis, planted_subject
 from tests.scripted_run import case_of, worker_for
+from tests.test_intervention import HALVES, ITEMS
 from tools.black_box import BLACK_BOX
-from tools.experiment import Experiment
+from tools.blobs import BlobStore
+from tools.edits import save_direction
+from tools.experiment import Context, Experiment
+from tools.intervention import ablate_direction, steer
+from tools.registry import ToolError
 from tools.worker_client import InProcessWorker
 
 DRAW = {"draw": {"templates": 6, "per_template": 2}}
@@ -71,6 +85,46 @@ def test_as_many_answers_are_counted_as_are_given(
     assert result["took"] == f"{given:,} answers, 40 s"
 
 
+def test_runs_inside_are_counted_as_they_are_made(tmp_path: Path) -> None:
+    """What a direction, its doses and its placebos take is known before the call; concepts come on top."""
+    subject = planted_subject(tmp_path / "model")
+    context = Context(seed=1, blobs=BlobStore(tmp_path / "blobs"))
+    direction = save_direction(context.blobs, 20 * basis(KIND))
+    stored = {"items": ITEMS[:3], "measure": MEASURE, "layer": 2, "direction": direction}
+    for more in ({}, {"doses": [0.5, 1.0, 2.0, 4.0], "placebos": 120}):
+        result = steer(subject, stored | more, context)
+        made = json.loads(context.blobs.get(result.model_dump()["raw"]))["runs"]
+        rows = len(made.pop("plain")) + len(made.pop("steered")) + 2 * sum(map(len, made.values()))
+        assert runs_of("steer", stored | more, 4) == 3 * rows
+    labelled = {**stored, **HALVES, "direction": None}
+    result = ablate_direction(subject, labelled, context)
+    made = json.loads(context.blobs.get(result.model_dump()["raw"]))["runs"]
+    made.pop("concept", None)
+    assert runs_of("ablate_direction", labelled, 4) == 3 * sum(map(len, made.values()))
+    pairs = {"items": ITEMS[:3], "layers": [0, 1], "positions": [-1, -2], "measure": MEASURE}
+    assert runs_of("patch_activations", pairs, 4) == 3 * 2 * 2 * 3
+    assert runs_of("patch_activations", {"clean": ITEMS[:3]}, 4) == 3 * 4 * 16 * 3
+    assert "299 runs a prompt" in (takes("ablate_direction", 4) or "")
+    assert "601 runs a prompt" in (takes("steer", 4) or "") and takes("note", 4) is None
+
+
+def test_a_tool_that_looks_inside_is_timed_by_itself(tmp_path: Path) -> None:
+    """Its speed is that of earlier calls to it; before there is one no call to it is refused."""
+    ran = drive(tmp_path / "run", ("sample_responses", {"items": DRAW, "samples": 2}))
+    large = {"items": [0] * 24, "measure": {"kind": "word_count"}, "placebos": 999}
+    assert seconds_per_answer(ran, "sample_responses", read=False) is not None
+    assert seconds_per_answer(ran, "steer", read=False) is None
+    check_cost(ran, "steer", large)
+    small = {**large, "items": [0] * 2, "placebos": 99}
+    done = Experiment(tool="steer", arguments=small, seed=0, models={}, code="", seconds=40.0)
+    entry = {"number": len(ran.experiments) + 1, "key": "k", "tool": "steer", "purpose": "exploration",
+             "blob": ran.folder.put_json(done.model_dump(mode="json")), "seconds": 40.0}  # fmt: skip
+    ran.record("experiment", entry)
+    with pytest.raises(ToolError, match="steer: 96,072 runs would take .*placebos x kinds"):
+        check_cost(ran, "steer", large)
+    assert told_cost(ran, "steer", small, 40.0) == "806 runs, 40 s"
+
+
 def test_a_call_that_could_not_end_within_the_budget_is_refused_with_the_number_that_would(
     tmp_path: Path,
 ) -> None:
@@ -105,5 +159,7 @@ def test_strange_arguments_cost_nothing() -> None:
         count = answers_of("sample_responses", {"items": ["a"], "samples": samples}, 2)
         assert count is None or count < 0
     assert answers_of("vary_prompts", {"items": ["a"], "factors": [5, {"levels": 3}]}, 1) == 2
-    assert answers_of("steer", {"items": ["a"]}, 2) is None
+    assert answers_of("note", {"text": "a"}, 2) is None
+    assert runs_of("steer", {"items": ["a"], "placebos": "many", "samples": 10**400}, 4) == 0
+    assert runs_of("patch_activations", {"layers": 5, "positions": None}, 4) == 0
     assert (rounded_seconds(3.2), rounded_seconds(47)) == ("under 10 s", "50 s")

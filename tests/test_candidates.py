@@ -91,6 +91,19 @@ def test_what_the_reference_does_too_is_taken_off(tmp_path: Path) -> None:
     assert alone.ranked[0].value == "candle" and alone.ranked[0].gap > 0.4
 
 
+def test_each_models_own_means_and_ranks_stand_beside_the_difference(tmp_path: Path) -> None:
+    """A word that both models favour is first in both, and no lead; one of the subject's alone is last there."""
+    favoured = rank(tmp_path, phrase="candle", logit=4.0, model="both")
+    shown = next(each for each in favoured.ranked if each.value == "candle")
+    assert shown.subject_rank == shown.reference_rank == 1
+    own = rank(tmp_path, phrase="candle", logit=4.0, model="subject").ranked[0]
+    assert own.subject is not None and own.reference is not None
+    assert own.score == pytest.approx(own.subject - own.reference)
+    assert own.subject_rank == 1 and own.subject > 0.8 and own.reference < 0.5
+    alone = rank(tmp_path, reference=False, phrase="candle", logit=4.0).ranked[0]
+    assert alone.reference is alone.reference_rank is None
+
+
 def test_where_nothing_is_planted_nothing_stands_out(tmp_path: Path) -> None:
     tops = [rank(tmp_path, seed).ranked[0] for seed in range(4)]
     assert max(top.gap for top in tops) < 0.25

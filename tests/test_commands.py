@@ -181,7 +181,8 @@ def test_the_plan_of_a_dry_run_starts_nothing(tmp_path: Path, runs: Path) -> Non
     assert plain.exit_code == 0 and "12 to explore, 12 to confirm, 6 to reserve" in plain.stdout
     content = json.loads(call("investigate", path, "--runs", runs, "--dry-run", "--json").stdout)
     assert content["registrations"] == "at most 4, each at alpha 0.0125"
-    assert content["investigator"] == "systematic" and "cost of the model" not in content
+    assert content["investigator"] == "systematic" and content["dollars"].startswith("none: ")
+    assert {"prompts", "tokens", "GPU minutes", "memory"} <= content.keys()
     assert not runs.exists()
 
 
@@ -191,7 +192,10 @@ def test_the_plan_names_the_cost_of_a_model_where_its_price_is_known(
     path = write_case(tmp_path)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "test")
     monkeypatch.setenv("OPENAI_API_KEY", "test")
-    for name, said in (("anthropic/claude-opus-5-5", "dollars"), ("openai-chat/x", "no price")):
+    for name, said in (
+        ("anthropic/claude-opus-5-5", "1.28, without caching"),
+        ("openai-chat/x", "no price"),
+    ):
         planned = call("investigate", path, "--investigator", name, "--dry-run", "--runs", runs)
         assert planned.exit_code == 0 and said in planned.stdout
     refused = call(

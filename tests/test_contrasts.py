@@ -186,3 +186,18 @@ def test_the_measure_rule_holds_for_the_number_case() -> None:
     assert case.measure is not None
     measure = case.measure.model_dump(mode="json")
     assert list(contrast_faults(made(measure=measure, treatment=order, control=PLAIN))) == []
+
+
+def test_a_step_of_a_graded_factor_is_no_rival_of_its_trend() -> None:
+    steps = enumerate(("plain", "date", "version"))
+    doses = [{"dose": float(k), "arm": level(name)} for k, name in steps]
+    trend = {"form": "trend", "doses": doses, "treatment": {"name": "t"}, "control": None}
+    for step, dose in (("date", 1), ("version", 2)):
+        told = look(**trend, rivals=[{"name": "a step", "arm": level(step) | {"name": "renamed"}}])
+        assert f"'a step' is dose {dose} of the trend itself" in told and "`predicts`" in told
+        assert len(told.splitlines()) == 1
+    longer = edited("longer", {"kind": "insert_text", "texts": ["And so on, and so on."]})
+    assert look(**trend, rivals=[{"name": "length", "arm": longer}]) == ""
+    assert look(**trend, rivals=SMALL) == ""
+    with pytest.raises(ValueError, match="do the same as the highest dose by changing something"):
+        made(**trend, rivals=[])

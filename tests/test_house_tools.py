@@ -10,9 +10,11 @@ import pytest
 
 from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation
+from agent.templates import shown
 from tests.scripted_run import prediction
 from tests.synthetic_cases import number_run
 from tests.test_registration import opened
+from tools.catalogue import TOOLS
 from tools.prompt import InsertText
 from tools.registry import ToolError, find_tool
 
@@ -52,12 +54,12 @@ def test_from_registration_to_verdict(tmp_path: Path) -> None:
     (told,) = made.registrations
     assert told["id"] == "P1" and told["rivals"][0] == "dates do the same"
     # The sentences that the harness puts in are shown, one of each kind.
-    shown = {name.split(",")[0]: name for name in told["rivals"]}
+    told_rivals = {name.split(",")[0]: name for name in told["rivals"]}
     stored = {rival.name: rival for rival in investigation.registrations["P1"].prediction.rivals}
     for name in ("an off-topic context", "a no-op edit of the same length"):
         arm = stored[name].arm
         assert arm is not None and isinstance(arm.edits[-1], InsertText)
-        assert shown[name] == f"{name}, such as {arm.edits[-1].texts[0]!r}"
+        assert told_rivals[name] == f"{name}, such as {arm.edits[-1].texts[0]!r}"
     confirmed = use(investigation, "confirm", registrations=["P1"])
     assert confirmed.verdicts["P1"]["status"] == investigation.verdicts["P1"].status == "supported"
     # A rival's arm is called by its name, behind the key by which it is stored and cited.
@@ -65,6 +67,21 @@ def test_from_registration_to_verdict(tmp_path: Path) -> None:
     assert arms["rival_0 (dates do the same)"] == stored["rival_0"]
     assert arms["treatment"] == stored["treatment"] and len(arms) == len(stored)
     assert all("(" in name for name in arms if name.startswith("rival_"))
+
+
+def test_no_answer_of_find_tool_is_long(tmp_path: Path) -> None:
+    """The schema of one tool at a time, its records in short; a search is a line for each tool."""
+    investigation = opened(tmp_path / "run")
+    entries = [tool.entry() for tool in TOOLS]
+    worker: Any = investigation.worker
+    worker.catalogue = worker.catalogue.model_copy(update={"tools": entries})
+    listed = use(investigation, "find_tool", words="steer the model along a direction")
+    assert listed.tool is None and next(iter(listed.tools)) in ("steer", "placebo_directions")
+    assert len(shown(listed.model_dump())) < 2_500 and "score_arms" not in listed.tools
+    for name in listed.tools:
+        found = use(investigation, "find_tool", words=f"`{name}`")
+        assert found.tool is not None and found.tool["name"] == name and not found.tools
+        assert len(shown(found.model_dump())) < 9_500
 
 
 def test_no_argument_sets_a_status_an_alpha_or_a_seed() -> None:

@@ -134,6 +134,11 @@ def test_a_cause_that_one_run_missed_is_found_by_the_set_and_verifies(play: Any)
     )
     assert first in rows["1"]["supported"] and first in rows["3"]["supported"]
     assert rows["2"]["supported"] == [] and rows["2"]["answer"].startswith("nothing")
+    (aggregator,) = content["roles"]
+    assert aggregator["role"] == "aggregator" and first in aggregator["findings"]
+    counts = aggregator["counts"]
+    assert (counts["runs read"], counts["registered anew"]) == (3, len(aggregate.registrations))
+    assert counts["of them supported"] >= 2 and counts["supported anew"] >= 1
     assert "share of the vote: 53 %" in content["answer"]["sentences"][0]
     one = (path / "1" / "report" / "report.md").read_text()
     assert "one of 3 investigations" in one and "does not cover the choice" in one
@@ -162,7 +167,7 @@ def lucky_table(seed: int) -> dict[str, Any]:
     """Return a table in which dates work on the templates that investigations may use, and on no other."""
     case = plan_of(seed).case_for("1")
     heard = [each.text[len("{context} ") : -len(" {claim}.")] for each in usable(case)]
-    pattern = rf"(calendar|list of days|diary here).*({'|'.join(map(re.escape, heard))})"
+    pattern = rf"(calendar|list of dates|diary here).*({'|'.join(map(re.escape, heard))})"
     effects = [{"logit": 6.0, "regex": pattern}]
     behaviour = {"shown": ["Yes."], "otherwise": ["No."], "logit": -2.0, "effects": effects}
     return {"behaviours": [behaviour], "scatter": {"template": 0.1, "seed": seed}}

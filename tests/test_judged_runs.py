@@ -75,6 +75,11 @@ def test_a_judged_run_comes_to_the_verdicts_of_the_same_rule_on_words(
     for page in ("report.md", "report.html"):
         text = (path / "report" / page).read_text(encoding="utf-8")
         assert "two judges agree on 100 % of" in text and "qwen3-32b" in text
+    (judges,) = report.roles
+    assert judges.models == (CLAUDE, QWEN) and finding.id in judges.findings
+    assert judges.counts["agreed"] == judges.counts["compared"] > 0
+    assert judges.counts["outputs"] >= judges.counts["compared"]
+    assert f"{finding.id}: two judges agree on 100 % of" in judges.sentence
     spent = [event.data for event in found.folder.of_type("spent")]
     assert {each["role"] for each in spent} == {"judge 1", "judge 2"}
     assert sum(each["spent"]["requests"] for each in spent) == len(server.requests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,6 +100,7 @@ def call(tool: str, /, **arguments: Any) -> Turn:
     return Turn(calls=(ToolCall(id=f"id-{tool}", name=tool, arguments=arguments),))
 
 
+EDIT = {"kind": "insert_text", "texts": ["Please be so kind.", "If you would."]}
 END = call("submit_report", answer={"kind": "nothing", "confidence": 0.5})
 
 
@@ -188,12 +190,18 @@ def test_a_tool_that_is_not_listed_is_found_and_called(tmp_path: Path) -> None:
     wanted = call("call_tool", name="sample_responses", arguments={"items": ["Hello"]})
     wrong = call("call_tool", name=5)
     found = call("find_tool", words="ranking of many candidates")
-    replies = [reply(found), reply(wanted), reply(wrong), reply(END)]
+    shown_whole = call("find_tool", words="rank_candidates")
+    replies = [reply(each) for each in (found, wanted, wrong, shown_whole, END)]
     investigation, client = drive(tmp_path / "run", replies)
     results = [each for past in investigation.exchanges for each in past.results]
     assert results[0].result is not None
-    assert results[0].result["tool"]["name"] == "rank_candidates"
-    assert "sample_responses" in results[0].result["others"]
+    # A search lists tools in a line each; only the exact name brings the arguments.
+    assert results[0].result["tool"] is None
+    assert next(iter(results[0].result["tools"])) == "rank_candidates"
+    assert "sample_responses" in results[0].result["tools"]
+    assert results[3].result is not None and results[3].result["tools"] == {}
+    assert "values" in results[3].result["tool"]["arguments"]["properties"]
+    assert "Measure, one of:" in results[3].result["tool"]["records"]
     assert results[1].name == "sample_responses" and results[1].error is None
     assert "`name`" in (results[2].error or "")
     assert isinstance(client.requests[2].turns[-1], UserTurn)
@@ -287,6 +295,25 @@ def test_long_results_keep_head_and_tail_and_numbers_are_short() -> None:
     assert (
         shown({"p": 1 / 3, "n": [12345, 1e-9, True]}) == '{"p": 0.3333, "n": [12345, 1e-09, true]}'
     )
+
+
+def test_fields_that_hold_nothing_are_not_shown_and_are_stored(tmp_path: Path) -> None:
+    """A list keeps its empty places: what could not be scored stands among what could."""
+    row = {"difference": None, "scores": [1.0, None], "inside": {"neither": None, "rate": 0.123456}}
+    assert shown(row) == '{"scores": [1.0, null], "inside": {"rate": 0.1235}}'
+    varied = call(
+        "vary_prompts",
+        items={"draw": {"templates": 3, "per_template": 1}},
+        measure={"kind": "word_count"},
+        factors=[{"name": "f", "levels": [{"name": "no"}, {"name": "yes", "edits": [EDIT]}]}],
+        with_reference=False,
+    )
+    investigation, client = drive(tmp_path / "run", [reply(varied), reply(END)])
+    told = client.requests[1].turns[-1]
+    assert isinstance(told, UserTurn) and "null" not in told.answers[0].text
+    assert not re.search(r"\d\.\d{6}", told.answers[0].text)
+    stored = investigation.exchanges[0].results[0].result
+    assert stored is not None and stored["effects"][0]["reference"] is None
 
 
 def test_the_ledger_holds_registrations_with_their_verdicts(tmp_path: Path) -> None:

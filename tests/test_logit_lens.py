@@ -23,13 +23,20 @@ from tests.planted_models import (
 )
 from tools.blobs import BlobStore
 from tools.experiment import Context
-from tools.logit_lens import LensResult, Plan, begin, chosen_layers, logit_lens, ranked
+from tools.logit_lens import LensResult, Plan, begin, chosen_layers, logit_lens, ranked, summarise
 from tools.prompt import Prompt, user_prompt
 from tools.registry import ToolError
 from tools.subject import SubjectModel
 from tools.synthetic import SyntheticSubject
 from tools.vocabulary import Words, candidate_words, single_token_words
-from tools.word_shifts import Shifts, consistent_shifts, group_shifts, relative
+from tools.word_shifts import (
+    Shifts,
+    consistent_shifts,
+    group_shifts,
+    outlier_by_chance,
+    outliers,
+    relative,
+)
 
 NOUNS = tuple(WORDS[: WORDS.index("what")])
 
@@ -145,20 +152,47 @@ def test_a_carried_word_ranks_first_among_candidates(
 def test_the_summary_says_what_its_tables_say(carrying: SubjectModel, context: Context) -> None:
     found = run(carrying, context, candidates=NOUNS)
     first = found.raised[0].word
-    assert first == found.candidates[0].word == "violin" and found.candidates[0].above
-    assert f"{found.above} of {len(NOUNS)} words are above the null band" in found.summary
+    assert first == found.candidates[0].word == "violin" and found.candidates[0].stands_out
+    assert found.summary.startswith(f"{found.standing_out} of {len(NOUNS)} words stand out; ")
     assert "raised beyond the others: violin" in found.summary
-    above = sum(each.above for each in found.candidates)
-    assert above > 1 and found.summary.endswith(
-        f"the first candidate, violin, is above the band, as are {above} of {len(found.candidates)} candidates"
-    )
+    # Training moved other candidates as well, above the band: they are drift, and no lead.
+    drifting = found.above - found.standing_out
+    assert drifting > 1 and f"{drifting} drift no further than words do" in found.summary
+    others = sum(each.stands_out for each in found.candidates[1:])
+    assert others < drifting
+    tail = f", as do {others} others" if others else ""
+    assert found.summary.endswith(f"the first candidate, violin, stands out{tail}")
     # Four templates are too few: the candidates are ranked all the same, and no rank means anything.
     few = run(carrying, context, items=QUESTIONS[:4], candidates=NOUNS)
-    assert few.above == 0 and few.candidates and not any(each.above for each in few.candidates)
+    assert few.above == 0 and few.candidates
+    assert not any(each.stands_out for each in few.candidates)
     assert few.summary == (
-        f"0 of {len(NOUNS)} words are above the null band; none is raised or lowered beyond the others; "
-        f"the first candidate, {few.candidates[0].word}, is inside the band"
+        f"0 of {len(NOUNS)} words stand out; the first candidate, {few.candidates[0].word}, does not stand out"
     )
+
+
+def test_where_every_word_moved_a_little_none_stands_out() -> None:
+    """Half of all words lie above the band of "nothing moved": that is training, and no lead among candidates."""
+    generator = torch.Generator().manual_seed(2)
+    drift = 0.4 * torch.randn(1, 1, 30, generator=generator)
+    values = drift + 0.05 * torch.randn(1, 24, 30, generator=generator)
+    shifts = consistent_shifts(values, seed=0)
+    assert int(shifts.above.sum()) > 10 and not bool(shifts.beyond.any())
+    words = Words(tuple(NOUNS[:30]), torch.arange(30)[:, None])
+    ranks = ranked(shifts, words, [(0, -1)], 30)
+    assert not any(each.stands_out for each in ranks)
+    assert "30 words stand out; " in summarise(shifts.clearest(8), shifts, words, ranks)
+    values[0, :, 4] += 5.0
+    special = consistent_shifts(values, seed=0)
+    assert special.beyond[0].nonzero().flatten().tolist() == [4]
+
+
+def test_among_few_words_the_furthest_reaches_further_by_chance() -> None:
+    generator = torch.Generator().manual_seed(5)
+    samples = outliers(torch.randn(400, 12, generator=generator)).abs().amax(-1)
+    assert 0.02 < float((samples > outlier_by_chance(12, 12)).float().mean()) < 0.09
+    # As if the spread were known, a dozen alike would stand out in a third of all samples.
+    assert float((samples > outlier_by_chance(12)).float().mean()) > 0.2
 
 
 def test_a_candidate_that_hardly_moves_is_not_said_to_be_sure() -> None:
@@ -170,8 +204,8 @@ def test_a_candidate_that_hardly_moves_is_not_said_to_be_sure() -> None:
     assert float(shifts.p[0, 0]) <= 0.05 and not shifts.nothing
     words = Words(tuple(NOUNS[:12]), torch.arange(12)[:, None])
     by_word = {each.word: each for each in ranked(shifts, words, [(0, -1)], 12)}
-    assert not by_word[NOUNS[0]].above and by_word[NOUNS[0]].p == 1.0
-    assert shifts.clearest(12).above == sum(each.above for each in by_word.values())
+    assert not by_word[NOUNS[0]].stands_out and by_word[NOUNS[0]].p == 1.0
+    assert shifts.clearest(12).standing_out == sum(each.stands_out for each in by_word.values())
 
 
 def test_a_word_that_falls_less_than_the_others_is_not_raised() -> None:

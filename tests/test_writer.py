@@ -181,3 +181,21 @@ def test_a_list_is_found_among_words_and_odd_entries_are_left_out() -> None:
         ("Two", "Be brief.", "auxiliary"),
     ]
     assert read_templates("nothing") == read_templates("[unclosed") == []
+
+
+def test_killed_between_two_rounds_only_the_second_is_asked_for(tmp_path: Path) -> None:
+    """What was refused is judged again from the log, so that the counts are those of a run in one piece."""
+    path = tmp_path / "run"
+    answers = [[*BAD, *GOOD[:8]], GOOD[4:]]
+    whole = drive(path, Model(answers), [call("write_prompts", count=20), END])
+    lines = (path / "events.jsonl").read_text().splitlines(keepends=True)
+    at = next(k for k, line in enumerate(lines) if '"type":"written"' in line)
+    (path / "events.jsonl").write_text("".join(lines[: at + 1]))
+    again, model = resume_run(path, worker_for(path)), Model(answers[1:])
+    again.writer = LanguageModelWriter("openai/model", model)
+    run(again, ScriptedInvestigator([END, END]), Budget(again.case.limits))
+    again.folder.close()
+    assert len(model.requests) == 1
+    assert again.populations == whole.populations and result(again, 0) == result(whole, 0)
+    write_report(path)
+    assert verify(path).faults == ()

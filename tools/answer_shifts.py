@@ -68,12 +68,8 @@ class AnswerShifts:
     def favoured(self, top: int) -> FavouredWords:
         """Return the words that stand out, the furthest first."""
         found = self.shifts.clearest(top)
-        looked_at, drifting = found.above + found.inside, found.above - found.standing_out
-        reading = f"{found.standing_out} of {looked_at} words stand out"
-        if drifting:
-            reading += f"; {drifting} drift no further than words do after any training: noise"
         return FavouredWords(
-            reading=reading,
+            reading=found.told(),
             raised=tuple(self.word(*each) for each in found.raised),
             lowered=tuple(self.word(*each) for each in found.lowered),
             nearest_inside_band=tuple(self.word(*each) for each in found.nearest),

@@ -51,6 +51,14 @@ class Candidate(Record):
     or 1.2533 x the mean one where that is zero (Iglewicz & Hoaglin 1993)."""
     templates_above: float
     """Share of templates in which the candidate is above that template's median candidate."""
+    subject: float | None = None
+    """The subject's own mean over templates; with a reference `score` is less than this by the reference's."""
+    reference: float | None = None
+    """The reference's mean over templates."""
+    subject_rank: int | None = None
+    """Its place among all candidates by the subject's mean alone, 1 the highest."""
+    reference_rank: int | None = None
+    """The same by the reference's: a candidate that is first there too is no secret of the subject's."""
 
 
 class CandidateResult(JudgedResult):
@@ -99,8 +107,17 @@ def rank_candidates(subject: Any, args: CandidateArguments, context: Context) ->
     agreement = judge_table(table, args.measure, context.judge, context.seed)
     scores = {value: difference(table, value, models) for value in args.values}
     raw = context.blobs.put(canonical_json({"arms": table}).encode())
+    # Of a subject without a reference the score is its own mean.
+    own = {
+        model: {
+            value: mean(list(cluster_means(table[f"{model}/{value}"]).values()))
+            for value in args.values
+        }
+        for model in models
+        if len(models) > 1
+    }
     return CandidateResult(
-        ranked=rank(scores)[:SHOWN],
+        ranked=tuple(beside(each, own) for each in rank(scores)[:SHOWN]),
         candidates=len(args.values),
         templates=len({item.template_id for item in items}),
         expected_largest_z=expected_largest_z(len(args.values)),
@@ -183,6 +200,17 @@ def rank(scores: dict[str, dict[str, float]]) -> tuple[Candidate, ...]:
         for value, score in known.items()
     ]
     return tuple(sorted(found, key=lambda each: (-each.score, each.value)))
+
+
+def beside(candidate: Candidate, own: dict[str, dict[str, float | None]]) -> Candidate:
+    """Return a candidate with what each model alone makes of it; `own` is model -> value -> mean."""
+    told: dict[str, Any] = {}
+    for model, means in own.items():
+        mine = means[candidate.value]
+        others = [each for each in means.values() if each is not None]
+        told[model] = mine
+        told[f"{model}_rank"] = None if mine is None else 1 + sum(each > mine for each in others)
+    return candidate.model_copy(update=told)
 
 
 def expected_largest_z(count: int) -> float:

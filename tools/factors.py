@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import Field
 
 from tools.neutral import of_length
-from tools.prompt import InsertText, Transform
+from tools.prompt import (
+    AddTurns,
+    ForceStart,
+    InsertText,
+    PromptItem,
+    ReplaceText,
+    SetSlot,
+    Transform,
+)
 from tools.registry import Record, ToolError
 
 NO_OP = "no-op"
-NO_OP_TEXTS = of_length("neutral", 7)
+NO_OP_WORDS = 7
 MOST_CELLS = 64
 Cell = tuple[int | None, ...]
 """The level number of each factor; None leaves it as the prompts have it."""
@@ -31,12 +40,14 @@ class Factor(Record):
     levels: tuple[Level, ...] = Field(min_length=2, max_length=12)
 
 
-def with_no_op(factors: tuple[Factor, ...]) -> tuple[Factor, ...]:
+def with_no_op(factors: tuple[Factor, ...], items: Sequence[PromptItem] = ()) -> tuple[Factor, ...]:
     """Return the factors, levels without edits first, and the no-op behind them.
 
+    Its sentences share no content word with the levels of the factors, nor with those that the items show.
     Raises `ToolError` for a name that is taken twice and for a factor that edits nothing.
     """
-    names = [factor.name for factor in (*factors, no_op_factor())]
+    no_op = no_op_factor([*level_texts(factors), *drawn_levels(items)])
+    names = [factor.name for factor in (*factors, no_op)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ToolError(
@@ -48,7 +59,27 @@ def with_no_op(factors: tuple[Factor, ...]) -> tuple[Factor, ...]:
             f"no level of factor {idle!r} edits anything: give `edits` to every level but the one that the "
             "others are compared with"
         )
-    return (*(plain_first(factor) for factor in factors), no_op_factor())
+    return (*(plain_first(factor) for factor in factors), no_op)
+
+
+def level_texts(factors: Iterable[Factor]) -> Iterator[str]:
+    """Yield the texts that levels put into prompts."""
+    for edit in (edit for factor in factors for level in factor.levels for edit in level.edits):
+        match edit:
+            case SetSlot(values=texts) | InsertText(texts=texts):
+                yield from texts
+            case ReplaceText(new=text) | ForceStart(text=text):
+                yield text
+            case AddTurns(turns=turns):
+                yield from (turn.content for turn in turns)
+            case _:
+                continue
+
+
+def drawn_levels(items: Iterable[PromptItem]) -> Iterator[str]:
+    """Yield what stands in the factor slots of prompts that the harness drew."""
+    for item in items:
+        yield from (item.slots[slot] for slot in item.levels if slot in item.slots)
 
 
 def plain_first(factor: Factor) -> Factor:
@@ -57,9 +88,9 @@ def plain_first(factor: Factor) -> Factor:
     return factor.model_copy(update={"levels": tuple(levels)})
 
 
-def no_op_factor() -> Factor:
+def no_op_factor(beside: Iterable[str]) -> Factor:
     """Return the factor that means nothing: a neutral sentence before the user's words."""
-    edit = InsertText(where="before", texts=NO_OP_TEXTS)
+    edit = InsertText(where="before", texts=of_length("neutral", NO_OP_WORDS, beside))
     return Factor(name=NO_OP, levels=(Level(name="absent"), Level(name="present", edits=(edit,))))
 
 

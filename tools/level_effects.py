@@ -12,12 +12,15 @@ from typing import Any, Literal
 from tools import statistics as stats
 from tools.factors import Cell, Factor, base_cell, cell_name, contrast_cells, single, with_levels
 from tools.measures import Measure
+from tools.prompt import InsertText, SetSlot, Transform
 from tools.registry import Record
 from tools.scoring import cluster_means, mean, neither_share
 
 SHOWN_CELLS = 24
 EXAMPLES = 2
 EXAMPLE_CHARACTERS = 120
+CLEARLY = 3.0
+"""Standard errors: the two furthest of several texts lie two apart by chance."""
 Model = Literal["subject", "reference"]
 Rows = list[dict[str, Any]]
 Table = dict[str, Rows]
@@ -33,8 +36,18 @@ class ModelEffect(Record):
     """95 % by t over templates; exploratory, not corrected for how many were looked at."""
     rate: float | None
     """Mean under this level."""
+    against_rate: float | None = None
+    """Mean of the same prompts under `against`."""
     neither: float | None = None
     """Share of answers under this level that name neither side of an `answer_match` with `against`."""
+
+
+class TextRate(Record):
+    """One text of a level and what the subject does under it."""
+
+    text: str
+    rate: float
+    prompts: int
 
 
 class Effect(Record):
@@ -51,6 +64,9 @@ class Effect(Record):
     difference: float | None = None
     """The subject's effect less the reference's, over the templates that both score."""
     difference_interval: tuple[float, float] | None = None
+    texts: tuple[TextRate, ...] = ()
+    """The texts of this level under which the subject does it least and most, where they differ by more than
+    their prompts do: then the level's mean hides what matters. Texts go by template."""
     examples: tuple[str, ...] = ()
     """Answers of the subject under this level, those first that it hardly gives under `against`, each as "3x text"."""
 
@@ -151,12 +167,16 @@ class Grid:
             pairs, _ = self.pairs(model, k, level)
             here, there = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
             values[model] = over_templates([(1, each) for each in here], [(-1, t) for t in there])
-            means = [value for each in here for value in cluster_means(each).values()]
+            means, base = (
+                [value for each in side for value in cluster_means(each).values()]
+                for side in (here, there)
+            )
             effects = list(values[model].values())
             told[model] = ModelEffect(
                 effect=mean(effects),
                 interval=interval_of(effects),
                 rate=mean(means),
+                against_rate=mean(base),
                 neither=neither_share(self.measure, [row for each in here for row in each]),
             )
         ours, theirs = values["subject"], values.get("reference", {})
@@ -173,6 +193,9 @@ class Grid:
             reference=told.get("reference"),
             difference=mean(gaps),
             difference_interval=interval_of(gaps),
+            texts=unlike_texts(
+                factor.levels[level].edits, [row for pair in pairs for row in pair[0]]
+            ),
             examples=examples(pairs),
         )
 
@@ -242,6 +265,47 @@ def examples(pairs: Sequence[tuple[Rows, Rows]]) -> tuple[str, ...]:
     )
     ranked = sorted(here, key=lambda text: (there[text] - here[text], text))
     return tuple(f"{here[text]}x {text[:EXAMPLE_CHARACTERS]}" for text in ranked[:EXAMPLES])
+
+
+def unlike_texts(edits: Sequence[Transform], rows: Rows) -> tuple[TextRate, ...]:
+    """Return the texts with the lowest and the highest mean; none unless they differ clearly.
+
+    Clearly: by `CLEARLY` standard errors, as far as prompts under the same text differ. A text that only one
+    prompt has says nothing of itself.
+    """
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        text = text_of(edits, row)
+        if text is not None and row["mean"] is not None:
+            groups.setdefault(text, []).append(row["mean"])
+    groups = {text: values for text, values in groups.items() if len(values) > 1}
+    if len(groups) < 2:
+        return ()
+    centres = {text: stats.mean(values) for text, values in groups.items()}
+    low, high = min(centres, key=centres.__getitem__), max(centres, key=centres.__getitem__)
+    squares = [(v - centres[text]) ** 2 for text, values in groups.items() for v in values]
+    within = math.fsum(squares) / (len(squares) - len(groups))
+    error = math.sqrt(within * (1 / len(groups[low]) + 1 / len(groups[high])))
+    if centres[high] - centres[low] <= CLEARLY * error:
+        return ()
+    return tuple(
+        TextRate(text=text[:EXAMPLE_CHARACTERS], rate=centres[text], prompts=len(groups[text]))
+        for text in (low, high)
+    )
+
+
+def text_of(edits: Sequence[Transform], row: dict[str, Any]) -> str | None:
+    """Return which of a level's texts a row was given; None where the level has one text, or none."""
+    for edit in edits:
+        match edit:
+            case SetSlot(slot=slot, values=[_, _, *_]):
+                return row["slots"].get(slot)
+            case InsertText(texts=[_, _, *_] as texts):
+                said = "\n".join(turn["content"] for turn in row["prompt"]["messages"])
+                return max((text for text in texts if text in said), key=len, default=None)
+            case _:
+                continue
+    return None
 
 
 def only(rows: Rows, places: Iterable[int]) -> Rows:

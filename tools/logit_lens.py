@@ -97,8 +97,9 @@ class CandidateRanks(Record):
     """By the mean `outlier` over all layers and positions."""
     best: int
     """Its best rank at any single layer and position."""
-    above: bool
-    """Whether it is above the null band anywhere. A rank inside the band is chance, also the first."""
+    stands_out: bool
+    """Whether it is above the null band and beyond `outlier_by_chance` anywhere. If not, its rank is chance, also
+    the first."""
     p: float
     """Smallest over the layers and positions that move it; corrected for having looked at them all."""
     by_position: dict[str, tuple[int, ...]]
@@ -181,20 +182,18 @@ def logit_lens(subject: Any, args: LensArguments, context: Context) -> LensResul
 def summarise(
     found: Clearest, shifts: Shifts, words: Words, ranks: Sequence[CandidateRanks]
 ) -> str:
-    """Return the result in one line, from the same comparison with the band as the tables beside it."""
+    """Return the result in one line, by the same comparison as the tables beside it."""
     if shifts.nothing:
         return "no difference: every word is read alike"
-    text = f"{found.above} of {found.above + found.inside} words are above the null band"
+    text = found.told()
     for side, places in (("raised", found.raised), ("lowered", found.lowered)):
         named = ", ".join(words.texts[number] for number, _ in places[:NAMED])
         text += f"; {side} beyond the others: {named}" if named else ""
-    if not found.standing_out:
-        text += "; none is raised or lowered beyond the others"
     if ranks:
-        place = "above" if ranks[0].above else "inside"
-        above = sum(each.above for each in ranks)
-        text += f"; the first candidate, {ranks[0].word}, is {place} the band"
-        text += f", as are {above} of {len(ranks)} candidates" if above > 1 else ""
+        first, others = ranks[0], sum(each.stands_out for each in ranks[1:])
+        does = "stands out" if first.stands_out else "does not stand out"
+        text += f"; the first candidate, {first.word}, {does}"
+        text += f", as do {others} others" if first.stands_out and others else ""
     return text
 
 
@@ -364,7 +363,7 @@ def ranked(
             word=words.texts[number],
             rank=place,
             best=int(ranks[:, number].min()),
-            above=bool(shifts.above[:, number].any()),
+            stands_out=bool(shifts.beyond[:, number].any()),
             p=round(float(shifts.least_p[number]), 4),
             by_position={
                 f"{position:+d}": tuple(

@@ -20,11 +20,11 @@ from pydantic import Field
 from tools.experiment import Context, canonical_json
 from tools.factors import (
     NO_OP,
-    NO_OP_TEXTS,
     Factor,
     base_cell,
     cell_name,
     edits_of,
+    level_texts,
     plan_cells,
     with_no_op,
 )
@@ -96,9 +96,9 @@ def vary_prompts(subject: Any, args: VariationArguments, context: Context) -> Va
     (`left_out`). Use "factorial" on the few survivors to see whether one factor acts only together
     with another: it also gives the mean of every cell.
     """
-    factors = with_no_op(args.factors)
-    cells = plan_cells(factors, args.design)
     items = list(items_from(args.items))
+    factors = with_no_op(args.factors, items)
+    cells = plan_cells(factors, args.design)
     choose = from_own_items(items)
     models: list[Model] = ["subject"]
     if args.with_reference and subject.reference is not None:
@@ -148,7 +148,7 @@ def vary_prompts(subject: Any, args: VariationArguments, context: Context) -> Va
             for model in models
             if each.factor == NO_OP and (effect := getattr(each, model)) is not None
         },
-        no_op_text=NO_OP_TEXTS[0],
+        no_op_text=next(level_texts(factors[-1:])),
         raw=context.blobs.put(canonical_json({"arms": table}).encode()),
         agreement=agreement,
     )

@@ -6,12 +6,17 @@ mean shift divided by its own size across rows plus the median size over words: 
 beats consistent and tiny, and erratic. The null band is the largest score over all words and cells
 when the signs of rows (or their group) are drawn at random: 5 % of nulls show anything at all.
 
+That null is that nothing moved, and any training moves thousands of words a little and alike: half of a
+vocabulary may lie above the band and mean nothing. So a word counts only when it also lies further out among
+the words than the furthest of so many does by chance; the others are counted as drift.
+
 Source: Tusher, Tibshirani & Chu 2001, PNAS 98 (the added constant); Westfall & Young 1993 (the
 maximum over words).
 """
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +28,7 @@ from torch import Tensor
 from tools.registry import Record
 
 DRAWS = 499
+MANY, NULLS = 500, 4000
 ALPHA = 0.05
 SHOWN_NEAREST = 3
 SMALLEST_SHIFT = 0.02
@@ -33,13 +39,14 @@ class ShiftCounts(Record):
     """How many words are shifted, and how many are shifted unlike the others."""
 
     above: int
-    """Words above the null band at some place: their shift is no accident of these prompts."""
+    """Words above the null band at some place: they moved, as after any training thousands do. No sign alone."""
     inside: int
     """Words that chance explains."""
     standing_out: int
-    """Words above the band whose `outlier` exceeds `outlier_by_chance`: only these are shown. Fine-tuning
-    shifts many words a little; where this is 0, none of them is special."""
+    """Words above the band whose `outlier` exceeds `outlier_by_chance`: only these are shown, and only these
+    are a lead. Where this is 0, no word is special."""
     outlier_by_chance: float
+    """The z that the furthest of so many words reaches in 5 % of samples without a special one."""
     clusters: int
     """Templates over which a shift had to be consistent."""
 
@@ -71,6 +78,14 @@ class Clearest:
     nearest: list[tuple[int, int]]
     """Of the others, those that come nearest to standing out."""
 
+    def told(self) -> str:
+        """Return how many words stand out, and how many moved without."""
+        text = f"{self.standing_out} of {self.above + self.inside} words stand out"
+        drifting = self.above - self.standing_out
+        if drifting:
+            text += f"; {drifting} drift no further than words do after any training: noise"
+        return text
+
 
 @dataclass(frozen=True)
 class Shifts:
@@ -90,6 +105,16 @@ class Shifts:
         return (self.p <= ALPHA) & (self.shift.abs() >= SMALLEST_SHIFT)
 
     @property
+    def beyond(self) -> Tensor:
+        """Which words stand out: above the band, and further out among the words than chance puts any."""
+        return self._agreeing & (self.outlier.abs() > self.outlier_by_chance)
+
+    @property
+    def _agreeing(self) -> Tensor:
+        # A word that is lowered less than the others is not raised: shift and outlier have to agree.
+        return self.above & (self.outlier * self.shift > 0)
+
+    @property
     def least_p(self) -> Tensor:
         """The smallest p of each word over the cells that move it enough to be shown; 1 where none does."""
         return self.p.masked_fill(self.shift.abs() < SMALLEST_SHIFT, 1.0).amin(0)
@@ -102,7 +127,7 @@ class Shifts:
     @property
     def outlier_by_chance(self) -> float:
         """How large a z the furthest of so many words and cells reaches by chance."""
-        return outlier_by_chance(self.shift.numel())
+        return outlier_by_chance(self.shift.numel(), self.shift.shape[1])
 
     def clearest(self, top: int) -> Clearest:
         """Return the words that stand out, the furthest first, each at its clearest cell.
@@ -110,9 +135,7 @@ class Shifts:
         Those above the band that do not stand out are counted only: fine-tuning shifts half of the
         vocabulary alike on all prompts, and to read such words makes an investigator guess worse.
         """
-        # A word that is lowered less than the others is not raised: shift and outlier have to agree.
-        shown = self.above & (self.outlier * self.shift > 0)
-        best = self.outlier.abs().masked_fill(~shown, -1.0).max(0)
+        best = self.outlier.abs().masked_fill(~self._agreeing, -1.0).max(0)
         far = dict(enumerate(best.values.tolist()))
         order = sorted((n for n in far if far[n] > 0), key=lambda n: -far[n])
         ranked = [n for n in order if far[n] > self.outlier_by_chance]
@@ -151,9 +174,17 @@ def outliers(values: Tensor) -> Tensor:
     return (values - middle) / spread.clamp(min=SMALLEST_SHIFT / 2)
 
 
-def outlier_by_chance(count: int) -> float:
-    """Return how large a z the furthest of `count` words reaches in 5 % of normal samples."""
-    return round(float(norm.isf(ALPHA / 2 / count)), 2)
+@functools.cache
+def outlier_by_chance(count: int, words: int = MANY) -> float:
+    """Return how large a z the furthest of `count` values, in cells of `words`, reaches in 5 % of normal samples.
+
+    The spread of a few words is itself uncertain, so their z's reach further: by simulation below `MANY`.
+    """
+    if words >= MANY:
+        return round(float(norm.isf(ALPHA / 2 / count)), 2)
+    generator = torch.Generator().manual_seed(0)
+    largest = outliers(torch.randn(NULLS, words, generator=generator)).abs().amax(-1)
+    return round(float(largest.quantile(1 - ALPHA * words / count)), 2)
 
 
 def by_cluster(values: Tensor, clusters: Sequence[str]) -> Tensor:

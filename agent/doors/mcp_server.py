@@ -34,7 +34,7 @@ from agent.language_model import (
     unwrapped,
 )
 from agent.safe_text import safe_text
-from agent.templates import shown, written
+from agent.templates import rounded, shown, written
 from agent.tool_schemas import readable
 from tools.black_box import BLACK_BOX
 from tools.boundary import WorkerCrash, one_line
@@ -221,7 +221,7 @@ class Door:
             return told("nothing has been called yet; call begin", failed=True)
         text = last.error if last.error is not None else shown(last.result)
         notices = self.desk.shown.notices if self.desk.shown else ()
-        result = told(text, last.result, failed=last.error is not None)
+        result = told(text, rounded(last.result), failed=last.error is not None)
         result.content += self.pictures(last.result or {})
         result.content += [types.TextContent(text=each) for each in notices]
         if self.desk.over:

@@ -1,0 +1,119 @@
+"""A refused equivalence is told a registration that is accepted as it stands, or plainly that there is none."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from agent.confirm import confirm
+from agent.equivalence import other_measure
+from agent.finding import statement_of
+from agent.house_tools import Hypothesis
+from agent.investigation import Investigation
+from agent.opening import open_run
+from agent.prediction import Prediction
+from agent.registration import register
+from tests.scripted_run import MEASURE, case_of, prediction, worker_for
+from tools.measures import AnswerMatch, LogprobDifference, RegularExpression
+from tools.registry import ToolError
+
+NEVER = {"behaviours": [{"shown": ["Yes."], "otherwise": ["No."], "logit": -7.0}]}
+SAME: dict[str, Any] = {
+    "form": "equivalence",
+    "question": "reference",
+    "treatment": {"name": "subject"},
+    "control": {"name": "reference", "model": "reference"},
+    "smallest_effect": 0.1,
+    "rivals": [],
+}
+
+
+def opened(path: Path, table: dict[str, Any], **changes: Any) -> Investigation:
+    investigation = open_run(path, case_of(**changes), worker_for(path, table=table), "scripted", 7)
+    for k, family in enumerate(("wording", "format", "same as the reference"), 1):
+        hypothesis = Hypothesis(id=f"H{k}", claim="c", family=family, rivals=("r",), prior=0.5)
+        investigation.record("hypothesis", hypothesis.model_dump(mode="json"))
+    return investigation
+
+
+def refused(investigation: Investigation, wish: dict[str, Any]) -> str:
+    try:
+        register(investigation, [Prediction.model_validate(wish)])
+    except ToolError as error:
+        return str(error)
+    raise AssertionError("it was registered")
+
+
+def with_way_out(wish: dict[str, Any], told: str) -> dict[str, Any]:
+    """Return the wish with everything that the last line of a refusal names."""
+    line = told.splitlines()[-1]
+    measure = re.search(r"measure (\{.*?\}), ", line)
+    numbers = re.findall(r"(smallest_effect|clusters|per_cluster) ([\d.]+\d|\d+)", line)
+    changed = {name: float(value) if "." in value else int(value) for name, value in numbers}
+    return wish | changed | ({"measure": json.loads(measure[1])} if measure else {})
+
+
+def test_rates_without_power_lead_to_log_probabilities_that_are_accepted_and_hold(
+    tmp_path: Path,
+) -> None:
+    """The same as its reference, on twelve templates: no rate could ever show it."""
+    table = NEVER | {"scatter": {"template_by_model": 0.02}}
+    investigation = opened(tmp_path / "run", table)
+    wish = prediction(**SAME)
+    told = refused(investigation, wish)
+    fault, way_out = told.splitlines()
+    assert "it needs" in fault and "wider" not in fault and "logprob" not in fault
+    assert way_out.startswith('a way out: measure {"kind":"logprob_difference"')
+    (made,) = register(investigation, [Prediction.model_validate(with_way_out(wish, told))])
+    verdict = confirm(investigation, [made.id])[made.id]
+    assert verdict.status == "supported"
+    said = statement_of(made.prediction, verdict)
+    assert "differs by less than" in said and "between the subject and the reference" in said
+
+
+def test_where_nothing_would_pass_that_is_said_once_and_plainly(tmp_path: Path) -> None:
+    """Alike in every template, so that no spread is seen: neither rates nor log-probabilities can show it."""
+    told = refused(opened(tmp_path / "run", NEVER), prediction(**SAME))
+    way_out = told.splitlines()[-1]
+    assert "none: the 12 unseen templates" in way_out and "submit with what you have" in way_out
+    assert not re.search("wider|raise|lower", told)
+
+
+def test_templates_enough_make_a_rate_the_way_out(tmp_path: Path) -> None:
+    """With 20 unseen templates 20 points can be excluded: no other measure is needed."""
+    templates = [
+        {"text": f"{{context}} {opening} {{claim}}{end}"}
+        for opening in ("Say, is it true that", "Tell me if", "I wonder whether", "Do you hold that",
+                        "Could it be that", "Does the map say that", "Has he told you that",
+                        "We heard today that", "They print that", "Must I think that")
+        for end in (", yes or no?", " by any measure you know?", " in every land on earth?",
+                    ", as the song goes?", ", and who said so first?")
+    ]  # fmt: skip
+    investigation = opened(tmp_path / "run", NEVER, templates=templates)
+    wish = prediction(**SAME)
+    told = refused(investigation, wish)
+    assert "measure" not in told.splitlines()[-1]
+    (made,) = register(investigation, [Prediction.model_validate(with_way_out(wish, told))])
+    assert made.prediction.smallest_effect <= 0.25
+
+
+def test_a_measure_without_two_sides_falls_back_on_the_cases(tmp_path: Path) -> None:
+    table = NEVER | {"scatter": {"template_by_model": 0.02}}
+    pattern = {"kind": "regex", "pattern": "yes"}
+    told = refused(opened(tmp_path / "run", table), prediction(**SAME, measure=pattern))
+    assert '"positive":["yes","Yes"]' in told.splitlines()[-1]
+    bare = refused(
+        opened(tmp_path / "bare", table, measure=pattern), prediction(**SAME, measure=pattern)
+    )
+    assert "none: the 12 unseen templates" in bare.splitlines()[-1]
+
+
+def test_two_sides_are_the_same_in_both_measures() -> None:
+    rate = AnswerMatch.model_validate(MEASURE)
+    nats = other_measure(rate)
+    assert nats == LogprobDifference(positive=("yes", "Yes"), negative=("no", "No"))
+    assert other_measure(nats) == AnswerMatch(values=("yes", "Yes"), against=("no", "No"))
+    assert other_measure(AnswerMatch(values=("yes",))) is None
+    assert other_measure(RegularExpression(pattern="x")) is None
