@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.rendering import render_html, render_markdown, write_report
-from agent.report import Report, build_report, shown
+from agent.report import Report, build_report
 from agent.safe_text import markdown_block, markdown_text, safe_text
+from agent.shown_evidence import shown
 from agent.wording import name as in_ticks
 from tests.scripted_run import case_of, level, make_run, prediction, turns
 

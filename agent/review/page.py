@@ -25,6 +25,7 @@ from agent.review.guard import Guard
 from agent.review.index import Entry
 from agent.review.records import JUDGEMENTS, as_csv
 from agent.run_folder import RunError
+from agent.sweeps import is_behind
 
 LONGEST_QUERY = 300
 LARGEST_RAW = 2**28
@@ -188,6 +189,7 @@ class Pages:
             "registered": registered(report),
             "forests": forests(report),
             "place": "",
+            "log": f"{request.scope['root_path']}/run/{entry.key}/transcript",
         }
         return self.page(request, "report", **content)
 
@@ -245,7 +247,9 @@ class Pages:
             "digest": run.digest,
             "f": finding,
             "evidence": run.report.evidence_for(finding.id),
+            "sweeps": [each for each in run.report.sweeps if is_behind(each, finding)],
             "place": f"{request.scope['root_path']}/run/{entry.key}/report",
+            "log": f"{request.scope['root_path']}/run/{entry.key}/transcript",
             "own": seen.own,
             "others": seen.others,
             "count": seen.count,
