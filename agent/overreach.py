@@ -10,10 +10,10 @@ sentence and in neither of these is told. That nothing is told does not mean tha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.case import Slot
 from agent.citations import Prose
 from agent.controls import Control
 from agent.investigation import Investigation
@@ -77,8 +77,8 @@ class Known:
     """What it is a name of, in words."""
     plain: bool
     """A name of the case's own; else a word of the investigator's, which counts only where it stands nowhere."""
-    within: str = ""
-    """The level that it is a word of: where that is held, it is held too."""
+    within: tuple[str, ...] = ()
+    """Levels whose values have it: where one of these is held, it is held too."""
 
 
 @dataclass(frozen=True)
@@ -132,44 +132,48 @@ def names_of(investigation: Investigation) -> dict[str, Known]:
 
 def every_name(investigation: Investigation) -> Iterator[tuple[str, Known]]:
     """Yield every name with what it is a name of."""
+    said: dict[str, set[str]] = {}
     for population in investigation.populations.values():
-        for slot, content in slots_of(population):
+        for slot, levels in levels_of(population).items():
             of = in_ticks(slot)
             yield slot, Known(f"a slot of the case, {of}", plain=True)
-            for level in content.levels:
-                yield level, Known(f"a level of {of}", plain=True)
-            for word, level in words_of_levels(content):
-                yield word, Known(f"said at level {in_ticks(level)} of {of}", True, level)
+            yield from ((level, Known(f"a level of {of}", plain=True)) for level in levels)
+            for word, counts in words_of_levels(levels).items():
+                said.setdefault(word, set()).update(counts)
+                if len(counts) == 1 and counts.total() >= IN_VALUES:
+                    (level,) = counts
+                    yield word, Known(f"said at level {in_ticks(level)} of {of}", True, (level,))
     for registration in investigation.registrations.values():
         for edit in differing_edits(registration.prediction):
-            yield from (
-                (each, Known("what another test was about", True)) for each in aspects(edit)
-            )
+            other = Known("what another test was about", plain=True)
+            yield from ((each, other) for each in aspects(edit))
     for tool in investigation.offered():
         yield tool["name"], Known("a tool", plain=True)
     for text in investigators_words(investigation):
         for word in filter(telling, words(text)):
-            yield word, Known("from the investigator's own hypotheses or answer", plain=False)
+            within = tuple(sorted(said.get(stem(word), ())))
+            yield word, Known("from the investigator's own hypotheses or answer", False, within)
 
 
-def slots_of(population: Population) -> Iterator[tuple[str, Slot]]:
-    """Yield the slots of a population, with the values of all its pools."""
+def levels_of(population: Population) -> dict[str, dict[str, set[str]]]:
+    """Return every slot with its levels and their values, of all pools; a plain slot has no levels."""
+    found: dict[str, dict[str, set[str]]] = {}
     for pool in population.pools.values():
-        yield from pool.slots.items()
+        for slot, content in pool.slots.items():
+            levels = found.setdefault(slot, {})
+            for level, values in content.levels.items():
+                levels.setdefault(level, set()).update(values)
+    return found
 
 
-def words_of_levels(slot: Slot) -> Iterator[tuple[str, str]]:
-    """Yield the telling words that several values of one level have, and no value of another, with the level."""
-    counts: dict[str, dict[str, int]] = {}
-    for level, values in slot.levels.items():
+def words_of_levels(levels: Mapping[str, Iterable[str]]) -> dict[str, Counter[str]]:
+    """Return the stems of telling words, each with how many values of each level have it."""
+    found: dict[str, Counter[str]] = {}
+    for level, values in levels.items():
         for value in values:
-            for word in filter(telling, {*words(value)}):
-                counts.setdefault(stem(word), {}).setdefault(level, 0)
-                counts[stem(word)][level] += 1
-    for word, levels in counts.items():
-        ((level, count), *others) = levels.items()
-        if not others and count >= IN_VALUES:
-            yield word, level
+            for word in {stem(each) for each in words(value) if telling(each)}:
+                found.setdefault(word, Counter())[level] += 1
+    return found
 
 
 def investigators_words(investigation: Investigation) -> Iterator[str]:
@@ -230,7 +234,7 @@ def beyond(prose: Prose, held: Held, known: dict[str, Known], question: str) -> 
     for key, name in known.items():
         if f" {key} " not in text or (is_common(key) and f" {key} " not in coded):
             continue
-        own = (key, stems([name.within]).strip() or key)
+        own = (key, *(stems([level]).strip() for level in name.within))
         if any(f" {each} " in held.core + held.other for each in own):
             continue
         if not name.plain and f" {key} " in asked + held.excluded:
@@ -241,7 +245,7 @@ def beyond(prose: Prose, held: Held, known: dict[str, Known], question: str) -> 
         elif not is_denied(said, key):
             only_rival.setdefault(name.what, []).append(told)
     if layers := layers_beyond(said, held.core):
-        unheld["layers"] = layers
+        unheld["a place in the model"] = layers
     return tuple(told_of(by_kind(unheld), by_kind(only_rival), said, held))
 
 
@@ -298,4 +302,4 @@ def is_denied(text: str, key: str) -> bool:
 def layers_beyond(text: str, core: str) -> list[str]:
     """Return the layers that a text names and the statement does not."""
     named = dict.fromkeys(LAYER.findall(text.lower()))
-    return [number for number in named if not re.search(rf" layer [^a-z]*\b{number} ", core)]
+    return [f"layer {n}" for n in named if not re.search(rf" layer [^a-z]*\b{n} ", core)]

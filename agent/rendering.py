@@ -335,4 +335,5 @@ def markdown_pages() -> Environment:
     pages.filters.update(
         FILTERS, md=markdown_text, md_ticks=markdown_ticks, span=span, block=markdown_block
     )
+    pages.globals.update(NAMES)
     return pages
