@@ -47,6 +47,7 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
     submission = investigation.submission
     answer = submission.answer if submission else Answer(kind="unknown", confidence=0.0)
     backing = naming(found, answer.value, "supported")
+    opened = () if backing else naming(found, answer.value, "effect shown, cause open")
     return AnswerPart(
         kind=answer.kind,
         value=answer.value,
@@ -61,8 +62,8 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
         supported_by=backing,
         sentences=(
             answered(investigation, answer, found),
-            shown(investigation, found, backing),
-            how_sure(investigation, found),
+            shown(investigation, found, backing, opened),
+            how_sure(investigation, [] if opened else found),
         ),
     )
 
@@ -171,8 +172,16 @@ def shared_words(kind: str, ids: tuple[str, ...]) -> str:
     }[kind]
 
 
-def shown(investigation: Investigation, found: list[Finding], backing: tuple[str, ...]) -> str:
-    """Return the second sentence: the strongest thing that was shown, of what backs the answer if anything does."""
+def shown(
+    investigation: Investigation,
+    found: list[Finding],
+    backing: tuple[str, ...],
+    opened: tuple[str, ...],
+) -> str:
+    """Return the second sentence: the strongest thing that was shown, of what backs the answer if anything does.
+
+    `opened` are the findings that name it and leave its cause open, where none supports it.
+    """
     zero = investigation.step_zero
     if zero is not None and zero["happens"] is False:
         rate = zero["rates"]["subject"]
@@ -185,6 +194,12 @@ def shown(investigation: Investigation, found: list[Finding], backing: tuple[str
         key=lambda each: (each.id in backing, not in_activations(each), strength(each)),
         reverse=True,
     )
+    effects = [each for each in found if each.status == "effect shown, cause open"]
+    if opened:
+        first = next(each for each in effects if each.id in opened)
+        beside = listed([each.id for each in supported], "and") if supported else ""
+        tail = f" Supported beside it, and not naming the answer: {beside}." if beside else ""
+        return f"An effect was shown but not its cause ({first.id}): {first.statement}{tail}"
     if supported:
         more = len(supported) - 1
         tail = f" ({more} more below)" if more else ""
@@ -193,7 +208,6 @@ def shown(investigation: Investigation, found: list[Finding], backing: tuple[str
         return (
             f"{first.id}, confirmed on prompts it was not found on{tail}: {first.statement}{beside}"
         )
-    effects = [each for each in found if each.status == "effect shown, cause open"]
     if effects:
         return f"An effect was shown but not its cause ({effects[0].id}): {effects[0].statement}"
     tested = [each for each in found if each.verdict is not None]
@@ -234,5 +248,8 @@ def how_sure(investigation: Investigation, found: list[Finding]) -> str:
     without = [words for words in scope if words != NO_REFERENCE]
     text = f"It was shown {'; '.join(without)}"
     text += ", without a reference model to compare with" if NO_REFERENCE in scope else ""
-    excluded = f"; {len(rivals)} other explanations were tested and excluded" if rivals else ""
+    count = (
+        "1 other explanation was" if len(rivals) == 1 else f"{len(rivals)} other explanations were"
+    )
+    excluded = f"; {count} tested and excluded" if rivals else ""
     return f"{text}{excluded}; {tests}.{after}"

@@ -30,23 +30,24 @@ ENDINGS = ("ing", "ed", "ly")
 SHORTEST_STEM = 3
 ORDINARY_WORDS = """
 able about above according across actual actually added affect after again against alone along also although always
-amount among another answer appear apart around asked away base beat because become been before begin behave behaviour
-being below beside besides best better between beyond both bring call came cannot carry case cause certain chance change
-clear close come compare condition confirm contain control contrast could data decide depend describe differ difference
-different direct does doing done down each effect either else enough error even ever every evidence exactly example
-except excluded experiment explain extra fact fail false family fewer find finding first fixed follow found from full
-further gain general gets give given goes gone good group grow half happen hardly have having held help hence here high
-hold however hypothesis idea increase independent indeed instead interval into just keep kept kind know large larger
-last later lead least left less level like little long look lower made main make many mark matter maybe mean meaning
-means measure mere merely might model more moreover most much must name near nearly need neither never next none noise
-nor normal nothing noticed number occur often once only other otherwise over overall pair part particular place play
-point position possible predict prediction present prompt quite raise random range rate rather reach read real reason
-reference register remain report result right rival role rule said same sample scale score second seem seen self sense
-sentence several shift show shown side similar simply since single size small smaller some something sort speak stand
-start state statement still strong stronger subject such suffice support sure take tell template test text than that
-their them then there therefore these they thing think this those though three through thus time together told toward
-treatment true turn type under unless unlike until unseen unusual upon usual value very weak well were what whatever
-when where whether which while whole whose wide will with within without word wording work would wrong yield
+among amount another answer apart appear around asked away base beat because become been before begin behave behaviour
+being below beside besides best better between beyond both bring call came cannot carry case cause certain chance
+change clear close come compare condition confirm contain contrast control could data decide depend describe differ
+difference different direct does doing done down each effect either else enough error even ever every evidence exactly
+example except excluded experiment explain extra fact fail false family fewer find finding first fixed follow found
+from full further gain general gets give given goes gone good group grow half happen hardly have having held help
+hence here high hold however hypothesis idea increase indeed independent instead interval into just keep kept kind
+know large larger last later lead least left less level like little long look lower made main make many mark matter
+maybe mean meaning means measure mere merely might model more moreover most much must name near nearly need neither
+never next noise none nor normal nothing noticed number occur often once only other otherwise over overall pair part
+particular place play point position possible predict prediction present prompt question quite raise random range rate
+rather reach read real reason reference register remain report result right rival role rule said same sample scale
+score second seem seen self sense sentence several shift show shown side similar simply since single size small
+smaller some something sort speak stand start state statement still strong stronger subject such suffice support sure
+take tell template test text than that their them then there therefore these they thing think this those though three
+through thus time together told toward treatment true turn type under unless unlike unseen until unusual upon usual
+value very weak well were what whatever when where whether which while whole whose wide will with within without word
+wording work would wrong yield
 """
 ORDINARY = frozenset(ORDINARY_WORDS.split())
 """Words that any sentence on an experiment may have."""
@@ -110,6 +111,9 @@ def stem(word: str) -> str:
     return word.rstrip("e") if len(word) > SHORTEST_STEM else word
 
 
+COMMON = frozenset(map(stem, ORDINARY))
+
+
 def stems(texts: Iterable[str]) -> str:
     """Return the stems of texts, one space before, between and behind them."""
     return f" {' '.join(stem(word) for text in texts for word in words(text))} "
@@ -117,7 +121,7 @@ def stems(texts: Iterable[str]) -> str:
 
 def telling(word: str) -> bool:
     """Say whether a word says something in particular."""
-    return len(word) >= FEWEST_LETTERS and word not in ORDINARY and stem(word) not in ORDINARY
+    return len(word) >= FEWEST_LETTERS and stem(word) not in COMMON
 
 
 def names_of(investigation: Investigation) -> dict[str, Known]:
@@ -279,7 +283,7 @@ def told_of(
 
 def is_common(key: str) -> bool:
     """Say whether a name is a word of every day, which means the name only when it is written as code."""
-    return " " not in key and key in ORDINARY
+    return key in COMMON
 
 
 def as_said(text: str, key: str) -> str:

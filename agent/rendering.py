@@ -142,7 +142,7 @@ def confidence_figure(part: SetPart) -> Markup:
         )
         for each in part.held
     ]
-    words = "confidence stated beforehand, percent (upward: supported by a test, percent)"
+    words = "stated beforehand, % (upward: supported by a test, %)"
     return plots.calibration(points, "Stated confidence and what was supported", words)
 
 

@@ -23,7 +23,7 @@ from agent.plots import (
 from agent.sweeps import CHANCE, Curve, Grid
 from agent.wording import number
 
-CELL = 20
+CELL, WIDEST = 20, 80
 MOST_NAMES = 24
 MOST_TOLD = 600
 """Cells that say their value when pointed at; more of them would make a page large."""
@@ -34,7 +34,7 @@ def layer_map(grid: Grid) -> Markup:
 
     Full colour is `grid.full` away from `grid.middle`, red above it and blue below.
     """
-    step = (WIDTH - RIGHT - NAMES) / len(grid.columns)
+    step = min(WIDEST, (WIDTH - RIGHT - NAMES) / len(grid.columns))
     bottom = TOP + CELL * len(grid.rows)
     parts = [
         text(NAMES + step * (k + 0.5), bottom + 16, name, "axis", "middle")
@@ -47,7 +47,7 @@ def layer_map(grid: Grid) -> Markup:
         if r % (1 + len(grid.rows) // (2 * MOST_NAMES)) == 0
     ]
     parts += cells(grid, step)
-    middle = (NAMES + WIDTH - RIGHT) / 2
+    middle = NAMES + step * len(grid.columns) / 2
     parts.append(text(middle, bottom + 34, "position, -1 is the last token", "axis", "middle"))
     titles = {
         "nats": "Effect of swapping activations, by layer and position",

@@ -13,16 +13,25 @@ from agent.opening import read_run
 from agent.overreach import beyond, names_of, stem
 from agent.rendering import render_html, render_markdown
 from agent.report import build_report
-from tests.scripted_run import make_run, turns
+from tests.scripted_run import CLAIMS, LEVELS, case_of, make_run, turns
 
 Told = Callable[[str, str], str]
-FALSE = "It reads the claims as versions, out of politeness."
+FALSE = "It reads the claims as rivers, out of politeness."
+MORE = {
+    name: tuple(f"{start} {thing}." for start in ("We see", "There is", "Here comes"))
+    for name, thing in (("meal", "a soup"), ("river", "the stream"), ("song", "some music"))
+}
+CASE = case_of(
+    slots={"context": {"levels": LEVELS | MORE}, "claim": {"values": CLAIMS}},
+)
+"""More levels than placebos are taken from."""
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "run"
-    make_run(path, turns(interpretations={"P1": "Version lists do it.", "P2": FALSE}, summary=""))
+    said = turns(interpretations={"P1": "Version lists do it.", "P2": FALSE}, summary="")
+    make_run(path, said, case=CASE)
     return path
 
 
@@ -58,8 +67,8 @@ def test_nothing_is_told_of_what_the_statement_and_its_controls_hold(told: Told,
 @pytest.mark.parametrize(
     ("finding", "text", "words"),
     [
-        ("P2", "It reads them as version numbers.", "`version` (a level of `context`)"),
-        ("P2", "It is the versions.", "`versions` (a level of `context`)"),
+        ("P1", "It hears them as songs or a river.", "`river` and `songs` (a level of `context`)"),
+        ("P1", "It hears music.", "`music` (said at level `song` of `context`)"),
         ("P1", "It is some claim that does it.", "`claim` (a slot of the case, `claim`)"),
         ("P1", "As `score_arms` shows, it agrees.", "`score arms` (a tool)"),
         ("P1", "It is carried in layer 3.", "layer 3 (a place in the model)"),
@@ -89,7 +98,7 @@ def test_it_stands_on_every_page_beside_the_interpretation(path: Path) -> None:
     first, second, *_ = report.findings
     assert first.overreach == () and len(second.overreach) == 1
     page, text = render_html(report), render_markdown(report)
-    at = page.index("It reads the claims as versions")
+    at = page.index("It reads the claims as rivers")
     assert at < page.index("Beyond what was tested?", at) < at + 400
     assert page.count("Beyond what was tested?") == text.count("Beyond what was tested?") == 1
     assert "nothing has tested whether they are the right reading" in page

@@ -70,5 +70,5 @@ def confidence(bins: Sequence[Bin], title: str) -> Markup:
         for each in bins
         if each.right.value is not None
     ]
-    words = "confidence stated, percent (upward: answers that were right, percent)"
+    words = "confidence stated, % (upward: answers that were right, %)"
     return calibration(points, title, words)
