@@ -204,6 +204,18 @@ def bounds(rate: dict[str, Any], unit: str | None) -> str:
     return f"{level(low, unit)} to {level(high, unit)}"
 
 
+def controls_words(finding: Finding) -> str:
+    """Return how many rivals fell and how many checks were passed, in short."""
+    if finding.verdict is None:
+        return "not run"
+    if finding.decided not in ("supported", "effect shown, cause open"):
+        return "no effect to explain"
+    checks = [each.passed for each in finding.controls if each.kind == "check"]
+    rivals = [each.passed for each in finding.controls if each.kind != "check"]
+    passed = f"; {sum(checks)} of {len(checks)} checks passed" if checks else ""
+    return f"{sum(rivals)} of {len(rivals)} rivals excluded{passed}"
+
+
 def braced(found: list[Finding]) -> bool:
     """Say whether a statement names a slot in braces, such as `{wrong}`."""
     return any("`{" in each.statement for each in found)
@@ -274,6 +286,7 @@ FILTERS: dict[str, Any] = {
     "number": number,
     "one_line": one_line,
     "bounds": bounds,
+    "controls_words": controls_words,
     "braced": braced,
     "foretold": lambda prediction: capital(predicted(prediction)),
     "p_value": p_value,

@@ -31,6 +31,12 @@ CASE = case_of(
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "run"
     said = turns(interpretations={"P1": "Version lists do it.", "P2": FALSE}, summary="")
+    call = said[1].calls[0]
+    wishes = [
+        each | {"smallest_effect": 0.4, "per_cluster": 12} for each in call.arguments["predictions"]
+    ]
+    register = call.model_copy(update={"arguments": {"predictions": wishes}})
+    said[1] = said[1].model_copy(update={"calls": (register,)})
     make_run(path, said, case=CASE)
     return path
 

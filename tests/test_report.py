@@ -91,6 +91,17 @@ def test_the_json_is_the_whole_report(report: Report) -> None:
     assert report.findings[0].statement in report.answer.sentences[1]
 
 
+def test_the_log_tells_that_a_prediction_came_before_its_data(report: Report, page: str) -> None:
+    steps = report.steps
+    assert steps["H1"] < steps["P1"] < steps["P1/draw"] < steps["exp:4"] < steps["P1/verdict"]
+    text = " ".join("".join(Outline(page).text).split())
+    assert (
+        f"Registered before its data: event {steps['P1']}, its prompts drawn at event {steps['P1/draw']}"
+        in text
+    )
+    assert re.search(rf'<tr id="exp-4">.*?event {steps["exp:4"]}<', page)
+
+
 def test_nothing_of_where_the_models_are_is_in_it(folder: Path) -> None:
     for name in ("report.json", "report.md", "report.html"):
         text = (folder / "report" / name).read_text()

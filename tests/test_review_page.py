@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from collections.abc import Generator
 from html.parser import HTMLParser
@@ -118,6 +119,16 @@ def test_every_page_of_a_run_holds_what_it_should(page: Site) -> None:
     order = [ledger.index(f"{what} P1") for what in ("registration", "draw of", "verdict of")]
     assert order == sorted(order)
     assert "score_arms" in read(page, f"{run}/evidence").text
+
+
+def test_a_finding_leads_to_the_steps_of_the_transcript(page: Site) -> None:
+    run = f"/run/{page.key('one')}"
+    text = page.get(f"{run}/finding/P1").text
+    (first, *_) = re.findall(r"transcript\?from=(\d+)#event-(\d+)", text)
+    assert f'id="event-{first[1]}"' in page.get(f"{run}/transcript?from={first[0]}").text
+    assert "registration" in page.get(f"{run}/transcript?from={first[0]}").text
+    report = page.get(f"{run}/report").text
+    assert len(re.findall(r"transcript\?from=\d+#event-\d+", report)) > 8
 
 
 def test_evidence_goes_down_to_the_raw_rows(page: Site, runs: Path) -> None:
