@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agent.answer import behind, names_any, naming
+from agent.answer import names_any, naming
 from agent.finding import Finding
 from agent.prediction import Prediction
 from agent.rendering import render_html, render_markdown
@@ -97,4 +97,3 @@ def test_an_equivalence_backs_no_answer_that_names_what_it_denies() -> None:
         prediction=Prediction.model_validate(same),
     )
     assert naming([found], ("context = date",), "supported") == ()
-    assert behind([found], "context = date") == ("refuted", ("P1",))

@@ -220,7 +220,7 @@ def test_a_second_reviewer_is_blind_until_they_have_said_something(page: Site, r
         assert "apricot" in shown and "✓ accepted" in shown
         assert "apricot twice" not in other.get("/reviews.json").text
         agreement = read(other, "/agreement").text
-        assert "ann and ben 1 0 (0 %)" in agreement and "P1 one" in agreement
+        assert "ann and ben 1 findings agreed on 0 (0 %)" in agreement and "P1 one" in agreement
 
 
 def test_reviews_of_a_run_that_is_not_indexed_yet_are_counted_without_a_link(
@@ -231,7 +231,7 @@ def test_reviews_of_a_run_that_is_not_indexed_yet_are_counted_without_a_link(
         review(other, "one", "P1", "reject")
     shutil.copytree(runs / "one", runs / "three")
     shown = read(page, "/agreement")
-    assert "ann and ben 2 0 (0 %)" in shown.text and "P1 three" in shown.text
+    assert "ann and ben 2 findings agreed on 0 (0 %)" in shown.text and "P1 three" in shown.text
     assert sum("/finding/P1" in link for link in shown.links) == 1
 
 

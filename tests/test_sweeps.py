@@ -11,6 +11,7 @@ import pytest
 from agent.opening import read_run
 from agent.rendering import render_html, render_markdown
 from agent.report import Report, build_report
+from agent.rerun import rerun
 from agent.sweeps import curve_of, is_behind
 from tests.scripted_run import TABLE, make_run, turns
 from tools.experiment import Context, canonical_json
@@ -31,6 +32,14 @@ STEERED: dict[str, Any] = {
 }
 
 
+GRID: dict[str, Any] = {
+    "sites": [[0, "resid_post"], [1, "resid_post"]],
+    "positions": [-2, -1],
+    "effects": {name: [[[0.1, 0.2], [0.3, 2.0]]] for name in ("denoising", "noising")},
+    "levels": {"clean": [2.0], "corrupted": [0.0]},
+}
+
+
 class Nothing(Record):
     """No arguments."""
 
@@ -45,21 +54,21 @@ class Found(Record):
 @tool
 def patch_activations(subject: Any, args: Nothing, context: Context) -> Found:
     """Store a small sweep, as patching does."""
-    table = {
-        "sites": [[0, "resid_post"], [1, "resid_post"]],
-        "positions": [-2, -1],
-        "effects": {name: [[[0.1, 0.2], [0.3, 2.0]]] for name in ("denoising", "noising")},
-        "levels": {"clean": [2.0], "corrupted": [0.0]},
-    }
     return Found(
         reading="carries <b>the</b> difference",
-        raw=context.blobs.put(canonical_json(table).encode()),
+        raw=context.blobs.put(canonical_json(GRID).encode()),
     )
 
 
+def searching(path: Path) -> InProcessWorker:
+    """Return a worker that can search, with its blobs in a run."""
+    subject = SyntheticSubject.from_table(TABLE | {"reference": True})
+    return InProcessWorker(subject, [score_arms, patch_activations], path / "blobs")
+
+
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    path: Path = tmp_path_factory.mktemp("runs") / "run"
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "run"
     said = turns(interpretations={"P1": "It lies in a late layer [exp:2]."})
     look = (
         said[0]
@@ -67,10 +76,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         .model_copy(update={"id": "p", "name": "patch_activations", "arguments": {}})
     )
     said[0] = said[0].model_copy(update={"calls": (*said[0].calls, look, look)})
-    subject = SyntheticSubject.from_table(TABLE | {"reference": True})
-    make_run(
-        path, said, worker=InProcessWorker(subject, [score_arms, patch_activations], path / "blobs")
-    )
+    make_run(path, said, worker=searching(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(path: Path) -> Report:
     return build_report(read_run(path))
 
 
@@ -99,3 +110,14 @@ def test_doses_are_read_in_the_unit_of_the_page_or_not_at_all() -> None:
     assert curve.placebos == {"isotropic": (-2, 3)}
     assert curve_of({"measure": MEASURE}, STEERED | {"doses": []}) is None
     assert curve_of({}, STEERED) is None and curve_of({"measure": MEASURE}, None) is None
+
+
+def test_another_grid_behind_the_same_words_is_seen_when_run_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rerun(path, searching(path)).identical
+    monkeypatch.setitem(GRID, "levels", {"clean": [3.0], "corrupted": [0.0]})
+    found = {each.experiment: each for each in rerun(path, searching(path)).agreements}
+    assert [n for n, each in found.items() if not each.same_raw] == [2, 3]
+    assert not found[2].agrees and found[2].differing == ("/raw/levels/clean/0",)
+    assert "OTHER RAW DATA" in found[2].line()
