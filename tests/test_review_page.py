@@ -16,6 +16,7 @@ import pytest
 
 from agent.review.records import FILE, read_reviews
 from agent.run_folder import RunFolder
+from agent.words import WordsAside
 from tests.hostile_runs import PAYLOADS, make_hostile_runs
 from tests.review_server import Site, site
 from tests.scripted_run import make_run
@@ -286,6 +287,25 @@ def test_a_running_investigation_is_followed(page: Site, runs: Path) -> None:
         page.desk.index.refresh()
         assert "7 turns" in page.get(path).text
     assert "● running" not in page.get("/").text
+
+
+def test_a_word_is_left_for_a_running_model_and_for_nobody_else(page: Site, runs: Path) -> None:
+    path = f"/run/{page.key('two')}"
+    assert page.post(f"{path}/say", {"text": "test the order"}).status == 409
+    log = RunFolder(runs / "two").events
+    with RunFolder.create(runs / "live") as folder:
+        folder.append("run_opened", {**log[0].data, "investigator": "openai/gpt-6-sol"})
+        page.desk.index.refresh()
+        path = f"/run/{page.key('live')}"
+        assert "Say a word to the investigator" in page.get(path).text
+        assert "<textarea" not in page.get(path).text, "a page that renews itself would lose it"
+        sent = page.post(f"{path}/say", {"text": "test the <b>order</b>\nnext"})
+        assert sent.status == 303 and "said=1" in sent.headers["location"]
+        shown = page.get(f"{path}?still=1&said=1").text
+        assert "<textarea" in shown and "read before the next turn" in shown
+        (word,) = WordsAside(runs / "live").since(0)
+        assert word.text == "test the <b>order</b> next"
+        assert page.post(f"{path}/say", {"text": " "}).status == 409
 
 
 def test_a_run_that_has_not_ended_is_not_reviewed_yet(page: Site, runs: Path) -> None:
