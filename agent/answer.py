@@ -10,8 +10,7 @@ from agent.prediction import Prediction
 from agent.scope import NO_REFERENCE
 from agent.set_reading import place_of
 from agent.submission import Answer
-from agent.wording import capital, describe_arm, listed, name
-from tools.prompt import FormatNumbers, SwapSlots, Transform
+from agent.wording import aspects, capital, describe_arm, differing_edits, listed, name
 from tools.registry import Record
 
 KINDS = {
@@ -47,16 +46,8 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
     """Return the answer with its three sentences."""
     submission = investigation.submission
     answer = submission.answer if submission else Answer(kind="unknown", confidence=0.0)
-    backing = tuple(
-        each.id
-        for each in found
-        if each.status == "supported" and names_any(each.prediction, answer.value)
-    )
-    opened = tuple(
-        each.id
-        for each in found
-        if each.status == "effect shown, cause open" and names_any(each.prediction, answer.value)
-    )
+    backing = naming(found, answer.value, "supported")
+    opened = () if backing else naming(found, answer.value, "effect shown, cause open")
     return AnswerPart(
         kind=answer.kind,
         value=answer.value,
@@ -70,9 +61,9 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
         submitted=submission is not None,
         supported_by=backing,
         sentences=(
-            answered(investigation, answer, backing, opened),
-            shown(investigation, found, backing),
-            how_sure(investigation, found),
+            answered(investigation, answer, found),
+            shown(investigation, found, backing, opened),
+            how_sure(investigation, [] if opened else found),
         ),
     )
 
@@ -116,38 +107,22 @@ def names_any(prediction: Prediction | None, values: tuple[str, ...]) -> bool:
     return any(parts and all(has_words(text, part.strip()) for part in parts) for parts in wanted)
 
 
-def aspects(edit: Transform) -> tuple[str, ...]:
-    """Return what an edit changes by the names that an answer gives it, beside those of its slots."""
-    match edit:
-        case SwapSlots():
-            return ("order", edit.condition.removeprefix("put_"))
-        case FormatNumbers():
-            return ("digits", "length", "number format", edit.style.replace("_", " "))
-        case _:
-            return ()
-
-
 def has_words(text: str, words: str) -> bool:
     """Say whether a text has these words, whole and in any case."""
     return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) is not None
 
 
-def differing_edits(prediction: Prediction) -> list[Transform]:
-    """Return the edits of the treatment that the control does not have."""
-    control = prediction.control.edits if prediction.control else ()
-    return [edit for edit in prediction.treatment.edits if edit not in control]
+def naming(found: list[Finding], values: tuple[str, ...], status: str) -> tuple[str, ...]:
+    """Return the findings of a status that name one of the values and do not deny that it matters."""
+    return tuple(
+        each.id
+        for each in found
+        if each.status == status and names_any(each.prediction, values) and not speaks_against(each)
+    )
 
 
-def answered(
-    investigation: Investigation,
-    answer: Answer,
-    backing: tuple[str, ...],
-    opened: tuple[str, ...],
-) -> str:
-    """Return the first sentence: the investigator's answer, and what stands behind it.
-
-    `opened` are findings that name it and show an effect whose cause is open.
-    """
+def answered(investigation: Investigation, answer: Answer, found: list[Finding]) -> str:
+    """Return the first sentence: the investigator's answer, and what stands behind each value of it."""
     place = place_of(investigation)
     voted = place is not None and place.whose == "aggregation"
     sure = f"its {'share of the vote' if voted else 'confidence'}: {100 * answer.confidence:.0f} %"
@@ -156,22 +131,57 @@ def answered(
     if answer.kind == "nothing":
         return f"The investigator's answer is that nothing unusual is there ({sure})."
     value = listed([name(each) for each in answer.value], "and") if answer.value else "not named"
-    said = KINDS[answer.kind].format(value=value)
-    if backing:
-        behind = (
-            f"which {listed(backing, 'and')} supports"
-            if len(backing) == 1
-            else (f"which {listed(backing, 'and')} support")
-        )
-    elif opened:
-        behind = f"for which an effect was shown, its cause open ({listed(opened, 'and')})"
-    else:
-        behind = "which no supported finding names"
-    return f"The investigator's answer is that {said} ({sure}), {behind}."
+    said = f"The investigator's answer is that {KINDS[answer.kind].format(value=value)} ({sure})"
+    stands = {each: behind(found, each) for each in answer.value}
+    if len({kind for kind, _ in stands.values()}) > 1:
+        single = [f"{name(each)} {own_words(*stands[each])}" for each in answer.value]
+        return f"{said}: {'; '.join(single)}."
+    kind = next((kind for kind, _ in stands.values()), "unnamed")
+    ids = tuple(each.id for each in found if any(each.id in own for _, own in stands.values()))
+    return f"{said}, {shared_words(kind, ids)}."
 
 
-def shown(investigation: Investigation, found: list[Finding], backing: tuple[str, ...]) -> str:
-    """Return the second sentence: the strongest thing that was shown, of what backs the answer if anything does."""
+def behind(found: list[Finding], value: str) -> tuple[str, tuple[str, ...]]:
+    """Return how one value of the answer stands, and by which findings."""
+    for kind in ("supported", "effect shown, cause open"):
+        if ids := naming(found, (value,), kind):
+            return kind, ids
+    against = refuting(found, value)
+    return ("refuted", against) if against else ("unnamed", ())
+
+
+def own_words(kind: str, ids: tuple[str, ...]) -> str:
+    """Return how one value stands, beside others that stand otherwise."""
+    who = listed(ids, "and") if ids else ""
+    return {
+        "supported": f"is supported by {who}",
+        "effect shown, cause open": f"has an effect whose cause is open ({who})",
+        "refuted": f"is refuted by {who}",
+        "unnamed": "is supported by no finding",
+    }[kind]
+
+
+def shared_words(kind: str, ids: tuple[str, ...]) -> str:
+    """Return how all values stand, where they stand alike."""
+    who = listed(ids, "and") if ids else ""
+    return {
+        "supported": f"which {who} {'supports' if len(ids) == 1 else 'support'}",
+        "effect shown, cause open": f"for which an effect was shown, its cause open ({who})",
+        "refuted": f"which {who} {'refutes' if len(ids) == 1 else 'refute'}",
+        "unnamed": "which no supported finding names",
+    }[kind]
+
+
+def shown(
+    investigation: Investigation,
+    found: list[Finding],
+    backing: tuple[str, ...],
+    opened: tuple[str, ...],
+) -> str:
+    """Return the second sentence: the strongest thing that was shown, of what backs the answer if anything does.
+
+    `opened` are the findings that name it and leave its cause open, where none supports it.
+    """
     zero = investigation.step_zero
     if zero is not None and zero["happens"] is False:
         rate = zero["rates"]["subject"]
@@ -184,6 +194,12 @@ def shown(investigation: Investigation, found: list[Finding], backing: tuple[str
         key=lambda each: (each.id in backing, not in_activations(each), strength(each)),
         reverse=True,
     )
+    effects = [each for each in found if each.status == "effect shown, cause open"]
+    if opened:
+        first = next(each for each in effects if each.id in opened)
+        beside = listed([each.id for each in supported], "and") if supported else ""
+        tail = f" Supported beside it, and not naming the answer: {beside}." if beside else ""
+        return f"An effect was shown but not its cause ({first.id}): {first.statement}{tail}"
     if supported:
         more = len(supported) - 1
         tail = f" ({more} more below)" if more else ""
@@ -192,7 +208,6 @@ def shown(investigation: Investigation, found: list[Finding], backing: tuple[str
         return (
             f"{first.id}, confirmed on prompts it was not found on{tail}: {first.statement}{beside}"
         )
-    effects = [each for each in found if each.status == "effect shown, cause open"]
     if effects:
         return f"An effect was shown but not its cause ({effects[0].id}): {effects[0].statement}"
     tested = [each for each in found if each.verdict is not None]
@@ -233,5 +248,8 @@ def how_sure(investigation: Investigation, found: list[Finding]) -> str:
     without = [words for words in scope if words != NO_REFERENCE]
     text = f"It was shown {'; '.join(without)}"
     text += ", without a reference model to compare with" if NO_REFERENCE in scope else ""
-    excluded = f"; {len(rivals)} other explanations were tested and excluded" if rivals else ""
+    count = (
+        "1 other explanation was" if len(rivals) == 1 else f"{len(rivals)} other explanations were"
+    )
+    excluded = f"; {count} tested and excluded" if rivals else ""
     return f"{text}{excluded}; {tests}.{after}"

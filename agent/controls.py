@@ -31,6 +31,8 @@ def controls_of(prediction: Prediction, verdict: Verdict | None) -> tuple[Contro
                 size(bound, prediction.measure, signed=True) for bound in registered.predicts
             )
             detail = f"predicts {low} to {high} {unit(prediction.measure)}"
+            if verdict.interval is not None:
+                detail += f"; seen was {interval_words(verdict.interval, prediction.measure)}"
         elif rival.difference is None:
             detail = "could not be scored"
         else:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from agent.citations import Prose, Sources, resolve_prose
 from agent.controls import Control, controls_of
 from agent.investigation import Investigation
+from agent.overreach import Held, Known, beyond, held_by, names_of
 from agent.prediction import Hypothesis, Prediction, Registration
 from agent.sceptic import counters_of
 from agent.scope import (
@@ -87,13 +88,16 @@ class Finding(Record):
     """The predictions that were registered in one call with it, and so decided together with it."""
     faults: tuple[str, ...] = ()
     """Citations and quotations that do not resolve."""
+    overreach: tuple[str, ...] = ()
+    """What the interpretation speaks of and the statement with its controls does not hold, as far as code can tell."""
 
 
 def findings(investigation: Investigation) -> list[Finding]:
     """Return every finding: registrations in their order, then notes."""
-    sources = Sources(investigation)
+    sources, known = Sources(investigation), names_of(investigation)
     found = [
-        of_registration(investigation, r, sources) for r in investigation.registrations.values()
+        read_against(of_registration(investigation, each, sources), known, investigation)
+        for each in investigation.registrations.values()
     ]
     for count, note in enumerate(investigation.notes, 1):
         prose = resolve_prose(note["text"], sources)
@@ -107,6 +111,22 @@ def findings(investigation: Investigation) -> list[Finding]:
             )
         )
     return found
+
+
+def read_against(
+    finding: Finding, known: dict[str, Known], investigation: Investigation
+) -> Finding:
+    """Return a finding with what its interpretation speaks of beyond what it stands on."""
+    if finding.interpretation is None or finding.prediction is None:
+        return finding
+    told = beyond(finding.interpretation, held_of(finding), known, investigation.case.behaviour)
+    return finding.model_copy(update={"overreach": told})
+
+
+def held_of(finding: Finding) -> Held:
+    """Return what the interpretation of a registration may stand on."""
+    assert finding.prediction is not None
+    return held_by(finding.statement, finding.prediction, finding.controls, finding.status)
 
 
 def of_registration(

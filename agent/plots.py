@@ -9,21 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup, escape
 
 from agent.finding import Finding
-from agent.report import ArmEvidence, Evidence
 from agent.safe_text import one_line
+from agent.shown_evidence import ArmEvidence, Evidence
 from agent.wording import FACTORS, capital, number
 from tools import statistics as stats
 
 WIDTH = 760
-LABELS = 250
+LABELS = 290
+LONGEST_LABEL = 44
+"""Characters of a row's name that fit beside the plot; the whole name stands in a table."""
+NAMES = 150
 RIGHT = 24
 ROW = 26
 TOP = 16
+LEFT, BOTTOM = 70, 280.0
+"""Where the axes of a plot that is read from left to right begin."""
+SIDE = 240
+"""Of a square plot."""
 MOST_TEMPLATES = 40
 
 
@@ -138,7 +144,12 @@ def row_plot(rows: Sequence[Row], unit: str, title: str, description: str) -> Ma
     for place, row in enumerate(rows):
         y = TOP + ROW * (place + 0.5)
         parts.append(
-            text(14 if row.rival else 0, y + 4, row.label, "rival" if row.rival else "label")
+            text(
+                14 if row.rival else 0,
+                y + 4,
+                one_line(row.label, LONGEST_LABEL),
+                "rival" if row.rival else "label",
+            )
         )
         if row.interval is not None:
             ends = (axis.at(row.interval[0]), y, axis.at(row.interval[1]), y)
@@ -193,7 +204,7 @@ def template_dots(evidence: Evidence, unit: str) -> Markup:
 
     names = sorted(treatment, key=lambda template: (-gap(template), template))[:MOST_TEMPLATES]
     values = [*treatment.values(), *control.values()]
-    axis = Axis.over([factor * value for value in values], LABELS - 100, WIDTH - RIGHT)
+    axis = Axis.over([factor * value for value in values], NAMES, WIDTH - RIGHT)
     step = 18
     bottom = TOP + step * len(names)
     parts = grid(
@@ -220,36 +231,68 @@ def dose_response(evidence: Evidence, doses: Sequence[float], unit: str) -> Mark
     if len(steps) < 2:
         return Markup("")
     factor = FACTORS[unit]
-    across = Axis.over([dose for dose, _ in steps], 70, WIDTH - RIGHT, zero=False)
+    across = Axis.over([dose for dose, _ in steps], LEFT, WIDTH - RIGHT, zero=False)
     values = [factor * value for _, arm in steps for value in arm.templates.values()]
-    bottom = 280.0
-    upward = Axis.over(values, bottom, TOP)
+    upward = Axis.over(values, BOTTOM, TOP)
+    parts = upright(across, upward, f"dose (vertical: {'%' if unit == 'points' else unit})")
+    parts += template_lines(steps, across, upward, factor)
+    for dose, arm in steps:
+        low, high = stats.mean_interval(list(arm.templates.values()))
+        ends = (factor * low, factor * high)
+        parts += pillar(across.at(dose), upward, factor * (arm.mean or 0.0), ends)
+    seen = "; ".join(f"dose {number(d)}: {number(factor * (arm.mean or 0))}" for d, arm in steps)
+    return picture(BOTTOM + 44, "Dose-response", seen, parts)
+
+
+def upright(across: Axis, upward: Axis, words: str) -> list[Markup]:
+    """Return the ticks of a plot that is read from left to right, zero marked, with words beneath it."""
+    bottom = upward.start
     parts = [
         text(across.at(tick), bottom + 16, number(tick), "axis", "middle")
         for tick in across.ticks()
     ]
     for tick in upward.ticks():
-        parts.append(line((70, upward.at(tick), WIDTH - RIGHT, upward.at(tick)), "tick"))
-        parts.append(text(62, upward.at(tick) + 4, number(tick), "axis", "end"))
-    parts += template_lines(steps, across, upward, factor)
-    for dose, arm in steps:
-        low, high = stats.mean_interval(list(arm.templates.values()))
-        x = across.at(dose)
-        parts.append(
-            line((x, upward.at(factor * low), x, upward.at(factor * high)), "bar treatment")
-        )
-        parts.append(dot(x, upward.at(factor * (arm.mean or 0.0)), "mark treatment", 5.5))
-    parts.append(
-        text(
-            (70 + WIDTH) / 2,
-            bottom + 36,
-            f"dose (vertical: {'%' if unit == 'points' else unit})",
-            "axis",
-            "middle",
-        )
-    )
-    seen = "; ".join(f"dose {number(d)}: {number(factor * (arm.mean or 0))}" for d, arm in steps)
-    return picture(bottom + 44, "Dose-response", seen, parts)
+        kind = "zero" if abs(tick) < 1e-9 else "tick"
+        parts.append(line((across.start, upward.at(tick), across.end, upward.at(tick)), kind))
+        parts.append(text(across.start - 8, upward.at(tick) + 4, number(tick), "axis", "end"))
+    middle = (across.start + across.end) / 2
+    parts.append(text(middle, bottom + 36, words, "axis", "middle"))
+    return parts
+
+
+def pillar(
+    x: float, upward: Axis, value: float, interval: tuple[float, float] | None
+) -> list[Markup]:
+    """Return a value with its interval, upright."""
+    bar = []
+    if interval is not None:
+        ends = (x, upward.at(interval[0]), x, upward.at(interval[1]))
+        bar = [line(ends, "bar treatment")]
+    return [*bar, dot(x, upward.at(value), "mark treatment", 5.5)]
+
+
+@dataclass(frozen=True)
+class Stated:
+    """Statements made with about the same confidence, and how many of them held, in percent."""
+
+    confidence: float
+    held: float
+    interval: tuple[float, float] | None
+
+
+def calibration(points: Sequence[Stated], title: str, words: str) -> Markup:
+    """Return how much of what was stated held, against how sure it was; on the diagonal the two agree."""
+    across, upward = Axis(0, 100, LEFT, LEFT + SIDE), Axis(0, 100, TOP + SIDE, TOP)
+    parts = [line((LEFT, TOP + SIDE, LEFT + SIDE, TOP), "zero")]
+    for tick in (0, 50, 100):
+        parts.append(text(across.at(tick), TOP + SIDE + 16, str(tick), "axis", "middle"))
+        parts.append(text(LEFT - 8, upward.at(tick) + 4, str(tick), "axis", "end"))
+        parts.append(line((LEFT, upward.at(tick), LEFT + SIDE, upward.at(tick)), "tick"))
+    for each in points:
+        parts += pillar(across.at(each.confidence), upward, each.held, each.interval)
+    told = [f"stated {number(p.confidence)} %: {number(p.held)} %" for p in points]
+    parts.append(text(LEFT, TOP + SIDE + 34, words, "axis"))
+    return picture(TOP + SIDE + 44, one_line(title, 120), "; ".join(told), parts)
 
 
 def template_lines(
@@ -263,80 +306,6 @@ def template_lines(
         )
         lines.append(Markup('<polyline points="{}" class="thread"/>').format(escape(points)))
     return lines
-
-
-def is_sweep(table: Any) -> bool:
-    """Say whether raw data are those of a patching sweep."""
-    return isinstance(table, dict) and {"sites", "positions", "effects"} <= table.keys()
-
-
-def means_of(table: dict[str, Any]) -> list[list[float | None]]:
-    """Return, for each site and position, the mean over pairs of what swapping both ways does."""
-    ways = [table["effects"][name] for name in ("denoising", "noising")]
-    return [
-        [
-            mean_of([pair[s][p] for way in ways for pair in way])
-            for p in range(len(table["positions"]))
-        ]
-        for s in range(len(table["sites"]))
-    ]
-
-
-def mean_of(values: Sequence[float | None]) -> float | None:
-    """Return the mean of what is there; None where nothing is."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def layer_map(table: dict[str, Any]) -> Markup:
-    """Return a patching sweep as a map: sites by layer down, positions across, mean effects in nats.
-
-    The darker a cell, the larger its effect beside the largest of the sweep; a ring has no value.
-    """
-    grid = means_of(table)
-    sites = [f"layer {layer} {kind}" for layer, kind in table["sites"]]
-    places = [str(position) for position in table["positions"]]
-    known = [
-        (abs(x), x, r, c) for r, row in enumerate(grid) for c, x in enumerate(row) if x is not None
-    ]
-    if not known:
-        return Markup("")
-    largest, strongest, row_of, column_of = max(known)
-    step, high = (WIDTH - RIGHT - LABELS) / len(places), 20
-    parts = [
-        text(LABELS + step * (k + 0.5), TOP + high * len(grid) + 16, name, "axis", "middle")
-        for k, name in enumerate(places)
-        if k % (1 + len(places) // 24) == 0
-    ]
-    for r, row in enumerate(grid):
-        top = TOP + high * r
-        parts.append(text(0, top + 14, sites[r], "rival"))
-        for c, value in enumerate(row):
-            share = abs(value) / largest if value is not None and largest else 0.0
-            kind = "void" if value is None else "up" if value > 0 else "down"
-            parts.append(
-                Markup(
-                    '<rect x="{}" y="{}" width="{}" height="{}" class="cell {}" fill-opacity="{}"/>'
-                ).format(
-                    round(LABELS + step * c, 1),
-                    top,
-                    round(step - 2, 1),
-                    high - 2,
-                    kind,
-                    round(share, 3),
-                )
-            )
-    bottom = TOP + high * len(grid)
-    parts.append(
-        text((LABELS + WIDTH) / 2, bottom + 34, "position, -1 is the last token", "axis", "middle")
-    )
-    seen = (
-        f"{len(sites)} sites by {len(places)} positions; the largest is {number(strongest)} nats "
-        f"at {sites[row_of]}, position {places[column_of]}"
-    )
-    return picture(
-        bottom + 42, "Effect of swapping activations, by layer and position", seen, parts
-    )
 
 
 def caption(unit: str) -> str:

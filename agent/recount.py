@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from agent.investigation import ExperimentEntry
+from agent.recount_sweeps import recount_sweep
 from agent.replay import first_difference
 from agent.run_folder import RunFolder
 from tools.boundary import Catalogue
@@ -48,6 +49,7 @@ def recount_experiment(
         return
     raw = folder.get_json(done.result["raw"])
     if not isinstance(raw, dict) or "arms" not in raw:
+        yield from recount_sweep(done.tool, done.result, raw)
         return
     yield from recount_judgements(folder, done, raw["arms"])
     yield from recount_raw(done, raw)

@@ -18,19 +18,23 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from pydantic import TypeAdapter
 
-from agent import plots
+from agent import plots, sweep_plots
 from agent.citations import as_json_text
 from agent.finding import Finding
 from agent.investigation import ExperimentEntry
 from agent.opening import read_run
 from agent.prediction import Prediction
-from agent.report import Evidence, Report, build_report
+from agent.report import Report, build_report
 from agent.review.indexed_words import gist
 from agent.safe_text import markdown_block, markdown_text, one_line, safe_text, split_ticks
 from agent.scope import LEVEL_WORDS
+from agent.set_reading import SetPart
+from agent.shown_evidence import Evidence
+from agent.sweeps import Sweep, is_behind
 from agent.thought_plot import thought_map
 from agent.wording import capital, describe_measure, number, p_value, predicted, with_unit
 from tools.measures import Measure
+from tools.statistics import wilson_interval
 
 PAGES = Path(__file__).parent / "pages"
 MARKS = {
@@ -120,6 +124,29 @@ def forests(report: Report) -> list[tuple[str, Markup]]:
     return [(unit, figure) for unit, figure in drawn if figure]
 
 
+def sweeps_at(report: Report) -> dict[str, list[Sweep]]:
+    """Return the sweeps that are drawn with each finding, each with the first it is behind; "" has the others."""
+    places: dict[str, list[Sweep]] = {"": []}
+    for sweep in report.sweeps:
+        behind = [each.id for each in registered(report) if is_behind(sweep, each)]
+        places.setdefault(behind[0] if behind else "", []).append(sweep)
+    return places
+
+
+def confidence_figure(part: SetPart) -> Markup:
+    """Return how much of what the runs of a set were sure of beforehand their own tests supported."""
+    points = [
+        plots.Stated(
+            100 * each.stated,
+            100 * each.supported / each.hypotheses,
+            plots.scaled(wilson_interval(each.supported, each.hypotheses), 100),
+        )
+        for each in part.held
+    ]
+    words = "stated beforehand, % (upward: supported by a test, %)"
+    return plots.calibration(points, "Stated confidence and what was supported", words)
+
+
 def listed_experiments(report: Report) -> list[ExperimentEntry]:
     """Return the experiments that a page lists: all, or of very many the first and those it refers to."""
     if len(report.experiments) <= MOST_EXPERIMENTS:
@@ -171,6 +198,31 @@ def level(value: float | None, unit: str | None) -> str:
     return f"{100 * value:.1f} %" if unit == "points" else f"{value:.2f} {unit or ''}".strip()
 
 
+def bounds(rate: dict[str, Any], unit: str | None) -> str:
+    """Return the interval of a stored mean, that of a share within 0 and 1: a t interval knows no such ends."""
+    low, high = rate["interval"]
+    if unit == "points" and 0 <= (rate["mean"] or 0) <= 1:
+        low, high = max(low, 0.0), min(high, 1.0)
+    return f"{level(low, unit)} to {level(high, unit)}"
+
+
+def controls_words(finding: Finding) -> str:
+    """Return how many rivals fell and how many checks were passed, in short."""
+    if finding.verdict is None:
+        return "not run"
+    if finding.decided not in ("supported", "effect shown, cause open"):
+        return "no effect to explain"
+    checks = [each.passed for each in finding.controls if each.kind == "check"]
+    rivals = [each.passed for each in finding.controls if each.kind != "check"]
+    passed = f"; {sum(checks)} of {len(checks)} checks passed" if checks else ""
+    return f"{sum(rivals)} of {len(rivals)} rivals excluded{passed}"
+
+
+def braced(found: list[Finding]) -> bool:
+    """Say whether a statement names a slot in braces, such as `{wrong}`."""
+    return any("`{" in each.statement for each in found)
+
+
 def headline(statement: str) -> str:
     """Return a statement without its numbers in brackets, for a table that has them beside it."""
     return re.sub(r" \(95 % interval [^()]*\)", "", statement)
@@ -192,6 +244,11 @@ def sesoi(prediction: Prediction) -> str:
 def measure_words(measure: dict[str, Any] | None) -> str:
     """Return a stored measure in words."""
     return describe_measure(MEASURE.validate_python(measure)) if measure else "none given"
+
+
+def p_words(p: float | None) -> str:
+    """Return a p-value as it stands in a sentence."""
+    return f"p = {p_value(p)}".replace("= below", "below")
 
 
 def when(text: str) -> str:
@@ -230,7 +287,12 @@ FILTERS: dict[str, Any] = {
     "measure": measure_words,
     "number": number,
     "one_line": one_line,
+    "bounds": bounds,
+    "controls_words": controls_words,
+    "braced": braced,
+    "foretold": lambda prediction: capital(predicted(prediction)),
     "p_value": p_value,
+    "p_words": p_words,
     "page_of_json": page_of_json,
     "predicted": prediction_words,
     "sesoi": sesoi,
@@ -241,14 +303,22 @@ FILTERS: dict[str, Any] = {
 NAMES: dict[str, Any] = {
     "marks": MARKS,
     "level_words": LEVEL_WORDS,
-    "layer_map": plots.layer_map,
+    "layer_map": sweep_plots.layer_map,
+    "map_words": sweep_plots.map_words,
+    "steering_curve": sweep_plots.steering_curve,
+    "curve_words": sweep_plots.curve_words,
+    "curve_points": sweep_plots.curve_points,
+    "sweeps_at": sweeps_at,
+    "confidence_figure": confidence_figure,
     "thought_map": thought_map,
     "listed_experiments": listed_experiments,
     "template_dots": plots.template_dots,
     "dose_response": dose_figure,
     "place": "",
+    "log": "",
 }
-"""`place` is the page that a finding's links lead to: the finding's own, unless it is shown elsewhere."""
+"""`place` is the page that a finding's links lead to: the finding's own, unless it is shown elsewhere; `log` is the
+page of the transcript, where there is one."""
 
 
 @cache
@@ -281,4 +351,5 @@ def markdown_pages() -> Environment:
     pages.filters.update(
         FILTERS, md=markdown_text, md_ticks=markdown_ticks, span=span, block=markdown_block
     )
+    pages.globals.update(NAMES)
     return pages

@@ -12,67 +12,23 @@ from typing import Any
 
 from agent.answer import AnswerPart, answer_part
 from agent.citations import Prose, Sources, resolve_prose
-from agent.confirm import arms_to_run
-from agent.finding import Finding, findings
+from agent.finding import Finding, findings, held_of
 from agent.investigation import ExperimentEntry, Investigation, Spent
 from agent.opening import opened_event
+from agent.overreach import beyond_any, names_of
 from agent.prediction import FAMILIES, Hypothesis, Registration
 from agent.roles import RolePart, judges_told, roles_of
 from agent.scope import reference_words
 from agent.set_reading import SetPart, set_part
+from agent.shown_evidence import Evidence, cut, evidence_of
+from agent.sweeps import Sweep, sweeps_of
 from agent.thoughts import ThoughtPart, thought_parts
-from agent.wording import describe_arm, with_unit
+from agent.wording import with_unit
 from agent.words import words_heard
-from tools.prompt import Arm
 from tools.registry import Record
-from tools.scoring import cluster_means, mean
 
 FORMAT = 1
-SHOWN_ITEMS = 6
-SHOWN_CHARACTERS = 700
-SHOWN_PLACEBOS = 4
 SHOWN_LABELLED = 30
-
-
-class Shown(Record):
-    """One prompt with what came out of it."""
-
-    item: str
-    template: str
-    prompt: tuple[tuple[str, str], ...]
-    """(role, words), the forced beginning of the answer last."""
-    outputs: tuple[str, ...]
-    scores: tuple[float | None, ...]
-
-
-class ArmEvidence(Record):
-    """One arm of a confirmation: what it was, its means, and its first items."""
-
-    name: str
-    title: str
-    model: str
-    description: str
-    mean: float | None
-    items: int
-    unscored: int
-    templates: dict[str, float]
-    """Template -> mean of its items."""
-    shown: tuple[Shown, ...]
-
-
-class Evidence(Record):
-    """The raw data behind a finding."""
-
-    finding: str
-    experiment: int
-    raw: str | None
-    """Blob of the raw table, with every prompt, output and score; the record names it."""
-    record: str = ""
-    """Blob of the experiment's record, the one that the list of experiments shows."""
-    error: str | None
-    arms: tuple[ArmEvidence, ...]
-    left_out: int
-    """Arms whose items are in the blob only."""
 
 
 class StepZero(Record):
@@ -121,6 +77,8 @@ class Report(Record):
     ended: str | None
     answer: AnswerPart
     summary: Prose
+    summary_overreach: tuple[str, ...] = ()
+    """What the summary speaks of and no tested statement holds, as far as code can tell."""
     set: SetPart | None
     """The set of independent runs that this one belongs to."""
     findings: tuple[Finding, ...]
@@ -133,6 +91,11 @@ class Report(Record):
     untested_families: tuple[str, ...]
     tests: Tests
     experiments: tuple[ExperimentEntry, ...]
+    steps: dict[str, int] = {}
+    """Event of the log in which a thing was first: `exp:4`, `H1`, `P1` registered, `P1/draw`, `P1/verdict`."""
+    sweeps: tuple[Sweep, ...] = ()
+    """Searches over layers and positions or over doses, those that findings rest on or cite among them."""
+    sweeps_left_out: int = 0
     words: tuple[str, ...] = ()
     """What the researcher said to the running investigation, each with the turn it came before."""
     roles: tuple[RolePart, ...] = ()
@@ -159,6 +122,9 @@ def build_report(investigation: Investigation) -> Report:
     verdicts, registered = investigation.verdicts, investigation.registrations
     tested = {each.prediction.hypothesis for name, each in registered.items() if name in verdicts}
     hypotheses = tuple(investigation.hypotheses.values())
+    sweeps, left_out = sweeps_of(investigation, found)
+    summary = resolve_prose(submission.summary if submission else "", Sources(investigation))
+    held = [held_of(each) for each in found if each.verdict is not None]
     return Report(
         run=hashlib.sha256(events[0].line().encode()).hexdigest(),
         log_head=hashlib.sha256(events[-1].line().encode()).hexdigest(),
@@ -172,7 +138,10 @@ def build_report(investigation: Investigation) -> Report:
         ended=investigation.ended,
         answer=answer_part(investigation, found),
         set=set_part(investigation),
-        summary=resolve_prose(submission.summary if submission else "", Sources(investigation)),
+        summary=summary,
+        summary_overreach=beyond_any(
+            summary, held, names_of(investigation), investigation.case.behaviour
+        ),
         findings=tuple(found),
         evidence=tuple(evidence_of(investigation, each) for each in found if each.experiment),
         step_zero=step_zero_of(investigation),
@@ -191,12 +160,31 @@ def build_report(investigation: Investigation) -> Report:
             batches=tuple(batches(investigation)),
         ),
         experiments=tuple(investigation.experiments),
+        steps=steps_of(investigation),
+        sweeps=sweeps,
+        sweeps_left_out=left_out,
         words=words_heard(investigation.exchanges),
         roles=roles_of(investigation, found),
         spent=spent(investigation),
         versions=versions_of(investigation, opened),
         seed=investigation.seed,
     )
+
+
+def steps_of(investigation: Investigation) -> dict[str, int]:
+    """Return the event of the log in which each thing was first."""
+    found: dict[str, int] = {}
+    for event in investigation.folder.events:
+        match event.type:
+            case "experiment":
+                found.setdefault(f"exp:{event.data['number']}", event.seq)
+            case "hypothesis" | "registration":
+                found.setdefault(event.data["id"], event.seq)
+            case "draw" | "verdict":
+                found.setdefault(f"{event.data['registration']}/{event.type}", event.seq)
+            case _:
+                pass
+    return found
 
 
 def batches(investigation: Investigation) -> Iterator[str]:
@@ -284,107 +272,3 @@ def step_zero_of(investigation: Investigation) -> StepZero | None:
     )
 
 
-def evidence_of(investigation: Investigation, finding: Finding) -> Evidence:
-    """Return the arms behind a finding with their template means and first items."""
-    assert finding.experiment is not None and finding.prediction is not None
-    stored = investigation.experiment(finding.experiment)
-    raw = stored.result["raw"] if stored.result else None
-    table = investigation.folder.get_json(raw)["arms"] if raw else {}
-    arms = arms_to_run(investigation, finding.prediction)
-    titles = titles_of(finding)
-    wanted = [name for name in arms if name in table]
-    placebos = [name for name in wanted if name.startswith("placebo_")][SHOWN_PLACEBOS:]
-    wanted = [name for name in wanted if name not in placebos]
-    return Evidence(
-        finding=finding.id,
-        experiment=finding.experiment,
-        raw=raw,
-        record=investigation.experiments[finding.experiment - 1].blob,
-        error=stored.error,
-        arms=tuple(
-            arm_evidence(name, titles.get(name, name), arms[name], table[name]) for name in wanted
-        ),
-        left_out=len(placebos),
-    )
-
-
-def titles_of(finding: Finding) -> dict[str, str]:
-    """Return what each arm is called on the page."""
-    prediction = finding.prediction
-    assert prediction is not None
-    titles = {
-        "treatment": "treatment",
-        "control": "control",
-        "treatment_reference": "treatment, in the reference",
-        "control_reference": "control, in the reference",
-        "scope_treatment": "treatment, in the reference (for scope)",
-        "scope_control": "control, in the reference (for scope)",
-    }
-    titles |= {f"placebo_{k}": f"placebo {k + 1}" for k in range(len(prediction.placebos))}
-    titles |= {f"dose_{k}": f"dose {step.dose:g}" for k, step in enumerate(prediction.doses)}
-    for k, rival in enumerate(prediction.rivals):
-        titles[f"rival_{k}"] = f"rival: {rival.name}"
-        titles[f"rival_{k}_reference"] = f"rival, in the reference: {rival.name}"
-    return titles
-
-
-def arm_evidence(name: str, title: str, arm: Arm, rows: list[dict[str, Any]]) -> ArmEvidence:
-    """Return one arm in short, with its first items, each of another template while they last."""
-    scored = cluster_means(rows)
-    return ArmEvidence(
-        name=name,
-        title=title,
-        model=arm.model,
-        description=describe_arm(arm),
-        mean=mean(list(scored.values())),
-        items=len(rows),
-        unscored=sum(row["mean"] is None for row in rows),
-        templates={template: scored[template] for template in sorted(scored)},
-        shown=tuple(shown(row) for row in first_of_each(rows, SHOWN_ITEMS)),
-    )
-
-
-def first_of_each(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Return `count` rows, the first of every template before any second one."""
-    seen: dict[str, int] = {}
-    ranked: list[tuple[int, int]] = []
-    for place, row in enumerate(rows):
-        rank = seen.get(row["template_id"], 0)
-        seen[row["template_id"]] = rank + 1
-        ranked.append((rank, place))
-    return [rows[place] for _, place in sorted(ranked)[:count]]
-
-
-def shown(row: dict[str, Any]) -> Shown:
-    """Return one raw row as it is shown."""
-    prompt = row["prompt"]
-    turns = [(message["role"], cut(message["content"])) for message in prompt["messages"]]
-    if prompt["prefill"]:
-        turns.append(("answer begins with", cut(prompt["prefill"])))
-    outputs = row_outputs(row)
-    return Shown(
-        item=row["id"],
-        template=row["template_id"],
-        prompt=tuple(turns),
-        outputs=tuple(cut(text) for text in outputs[:SHOWN_ITEMS]),
-        scores=tuple(row["scores"][:SHOWN_ITEMS]),
-    )
-
-
-def row_outputs(row: dict[str, Any]) -> list[str]:
-    """Return what a row was scored on, one text for each score."""
-    if "outputs" in row:
-        return row["outputs"]
-    if "logprobs" in row:
-        found = [f"log P({text}) = {value:.3f}" for text, value in row["logprobs"].items()]
-        return ["; ".join(found)]
-    return [
-        f"projection {row['projection']:.4g}" if row["projection"] is not None else "no reading"
-    ]
-
-
-def cut(value: Any) -> Any:
-    """Cut a long text; say how much of it only the blob holds."""
-    if not isinstance(value, str) or len(value) <= SHOWN_CHARACTERS:
-        return value
-    return f"{value[:SHOWN_CHARACTERS]} … ({len(value) - SHOWN_CHARACTERS} more characters in the raw data)"

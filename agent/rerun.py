@@ -49,6 +49,8 @@ class Agreement(Record):
     """Numbers within the tolerance."""
     same_models: bool
     same_error: bool = True
+    same_raw: bool = True
+    """Of a search, whether its raw data came out again, as far as texts and numbers have to."""
     registration: str | None = None
     same_verdict: bool | None = None
     """Whether the verdict computed from the new data has the same status; None where there is none."""
@@ -62,6 +64,7 @@ class Agreement(Record):
         ]
         parts += [] if self.same_models else ["OTHER WEIGHTS"]
         parts += [] if self.same_error else ["one failed, the other did not"]
+        parts += [] if self.same_raw else ["OTHER RAW DATA"]
         if self.registration is not None:
             parts.append(
                 f"{self.registration} {'same' if self.same_verdict else 'ANOTHER'} verdict"
@@ -80,6 +83,7 @@ class Agreement(Record):
         return (
             self.same_models
             and self.same_error
+            and self.same_raw
             and self.same_verdict is not False
             and self.texts_same >= SAME_TEXTS * self.texts
             and self.numbers_same >= SAME_TEXTS * self.numbers
@@ -182,17 +186,10 @@ def compare(
     blobs: BlobStore, entry: ExperimentEntry, stored: Experiment, done: Experiment
 ) -> Agreement:
     """Compare what was observed, then and now."""
-    texts = [0, 0]
-    numbers = [0, 0]
     differing: list[str] = []
-    for path, then, now in paired(observed(blobs, stored), observed(blobs, done), ""):
-        is_number = isinstance(then, int | float) and isinstance(now, int | float)
-        same = abs(then - now) <= NUMBER_TOLERANCE if is_number else then == now
-        counts = numbers if is_number else texts
-        counts[0] += 1
-        counts[1] += same
-        if not same and len(differing) < LISTED:
-            differing.append(path)
+    texts, numbers = counted(observed(blobs, stored), observed(blobs, done), differing)
+    # Beside a grid of thousands a handful of numbers that were told would not count: it stands apart.
+    raw = counted(grid_behind(blobs, stored), grid_behind(blobs, done), differing, "/raw")
     return Agreement(
         experiment=entry.number,
         tool=entry.tool,
@@ -203,17 +200,32 @@ def compare(
         numbers_same=numbers[1],
         same_models=stored.models == done.models,
         same_error=(stored.error is None) == (done.error is None),
+        same_raw=all(same >= SAME_TEXTS * count for count, same in raw),
         differing=tuple(differing),
     )
+
+
+def counted(
+    then: Any, now: Any, differing: list[str], path: str = ""
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return how many texts there are and how many are the same, and so for numbers; list what differs first."""
+    texts, numbers = [0, 0], [0, 0]
+    for place, old, new in paired(then, now, path):
+        is_number = isinstance(old, int | float) and isinstance(new, int | float)
+        same = abs(old - new) <= NUMBER_TOLERANCE if is_number else old == new
+        counts = numbers if is_number else texts
+        counts[0] += 1
+        counts[1] += same
+        if not same and len(differing) < LISTED:
+            differing.append(place)
+    return (texts[0], texts[1]), (numbers[0], numbers[1])
 
 
 def observed(blobs: BlobStore, done: Experiment) -> Any:
     """Return what the model contributed: outputs and scores of every row, else the whole result."""
     if done.result is None:
         return None
-    raw = done.result.get("raw")
-    content = blobs.get(raw) if isinstance(raw, str) else b"{}"
-    table = read_table(content)
+    table = raw_of(blobs, done).get("arms")
     if table is None:
         return done.result
     return {
@@ -224,13 +236,20 @@ def observed(blobs: BlobStore, done: Experiment) -> Any:
     }
 
 
-def read_table(content: bytes) -> dict[str, list[dict[str, Any]]] | None:
-    """Return the arms of a raw table, or None for another kind of blob."""
+def grid_behind(blobs: BlobStore, done: Experiment) -> Any:
+    """Return the raw data of a search, from which its map is drawn; None for what has arms."""
+    raw = raw_of(blobs, done)
+    return None if "arms" in raw else raw
+
+
+def raw_of(blobs: BlobStore, done: Experiment) -> dict[str, Any]:
+    """Return the raw data of an experiment; empty where it has none, or another kind of blob."""
+    raw = (done.result or {}).get("raw")
     try:
-        value: Any = json.loads(content)
+        value: Any = json.loads(blobs.get(raw)) if isinstance(raw, str) else {}
     except ValueError:
-        return None
-    return value.get("arms") if isinstance(value, dict) else None
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def paired(then: Any, now: Any, path: str) -> Iterator[tuple[str, Any, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +26,7 @@ from tools.registry import Record
 
 SIZES = ("smallest_effect", "clusters", "per_cluster", "samples")
 """What two predictions of one contrast may differ in."""
+QUARTERS = 4
 REFERENCE = re.compile(r"[0-9a-f]{64}")
 
 
@@ -74,11 +75,24 @@ class RunRow(Record):
     """Those of them that it had found supported."""
 
 
+class Held(Record):
+    """Hypotheses that the runs stated with about the same confidence, before any of their data."""
+
+    stated: float
+    """Mean confidence, 0 to 1."""
+    hypotheses: int
+    """How many of them were tested."""
+    supported: int
+    """How many of these have a prediction that their own run found supported."""
+
+
 class SetPart(Record):
     """What a report says of the set its run belongs to."""
 
     sentence: str
     runs: tuple[RunRow, ...] = ()
+    held: tuple[Held, ...] = ()
+    """The runs' stated confidence against what became of it, the least sure first."""
 
 
 def place_of(investigation: Investigation) -> Place | None:
@@ -148,7 +162,25 @@ def set_part(investigation: Investigation) -> SetPart | None:
         sentence=f"This run speaks for a set of {place.of} independent investigations: it registered what "
         "most of them had supported, and confirmed it anew on prompts that none of them could use.",
         runs=tuple(row_of(each, statements) for each in place.runs),
+        held=tuple(held_of(place.runs)),
     )
+
+
+def held_of(runs: Sequence[ReadRun]) -> Iterator[Held]:
+    """Yield how many of the tested hypotheses were supported, by quarters of the confidence stated beforehand."""
+    bins: dict[int, list[tuple[float, bool]]] = {}
+    for run in runs:
+        for each in run.hypotheses:
+            found = {t.status for t in run.tried if t.prediction.hypothesis == each.id}
+            if found - {None}:
+                quarter = min(int(each.prior * QUARTERS), QUARTERS - 1)
+                bins.setdefault(quarter, []).append((each.prior, "supported" in found))
+    for _, inside in sorted(bins.items()):
+        yield Held(
+            stated=sum(prior for prior, _ in inside) / len(inside),
+            hypotheses=len(inside),
+            supported=sum(supported for _, supported in inside),
+        )
 
 
 def row_of(run: ReadRun, statements: dict[str, str]) -> RunRow:

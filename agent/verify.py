@@ -6,9 +6,10 @@ an effect, a score, a prompt, a threshold, a registration written after the fact
 quotation that the log does not hold: each follows from the raw outputs and the investigator's turns,
 and is computed again.
 
-What it cannot catch: another output text, put in together with every number that follows from it;
+What it cannot catch: another output text, or another number read from activations, put in together with
+every number that follows from it; what a screen or a lens told, whose raw data hold less than it told;
 another turn of the investigator's with everything that follows; a run that was cut short; the clock;
-the error message of a call that failed. Against the first there is `rerun`, which asks the model.
+the error message of a call that failed. Against the first two there is `rerun`, which asks the model.
 It proves that the numbers follow from the data, not that the findings are true.
 """
 

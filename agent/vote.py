@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from agent.answer import differing_edits, names_any
+from agent.answer import names_any
 from agent.prediction import Prediction
 from agent.set_reading import ReadRun, claim_of
 from agent.submission import Answer
+from agent.wording import differing_edits
 from tools.registry import Record
 
 CONFIRMED, SHARED, UNTESTED, FAILED = 3, 2, 1, 0

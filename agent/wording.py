@@ -121,6 +121,23 @@ def describe_swap(edit: SwapSlots) -> str:
     )
 
 
+def aspects(edit: Transform) -> tuple[str, ...]:
+    """Return what an edit changes by the names that an answer gives it, beside those of its slots."""
+    match edit:
+        case SwapSlots():
+            return ("order", edit.condition.removeprefix("put_"))
+        case FormatNumbers():
+            return ("digits", "length", "number format", edit.style.replace("_", " "))
+        case _:
+            return ()
+
+
+def differing_edits(prediction: Prediction) -> list[Transform]:
+    """Return the edits of the treatment that the control does not have."""
+    control = prediction.control.edits if prediction.control else ()
+    return [edit for edit in prediction.treatment.edits if edit not in control]
+
+
 def describe_intervention(intervention: Intervention) -> str:
     """Return what an intervention on activations does."""
     match intervention:

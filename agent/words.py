@@ -68,7 +68,7 @@ def say_to(folder: Path, text: str) -> Word:
             f"{folder}: the investigation is over; `naturalist report {folder}` shows it"
         )
     who = str(told.get("investigator", ""))
-    if who.partition(":")[0] in DEAF:
+    if not hears(who):
         raise RunError(f"{folder}: the investigator is {who!r}, a program that reads no words")
     text = " ".join(text.split())
     if not 0 < len(text) <= LONGEST:
@@ -91,6 +91,11 @@ def say_to(folder: Path, text: str) -> Word:
     finally:
         os.close(handle)
     return word
+
+
+def hears(investigator: str) -> bool:
+    """Say whether an investigator reads what is said to it."""
+    return investigator.partition(":")[0] not in DEAF
 
 
 def notice_of(word: Word) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agent.answer import names_any
+from agent.answer import names_any, naming
 from agent.finding import Finding
 from agent.prediction import Prediction
 from agent.rendering import render_html, render_markdown
 from agent.report import build_report
-from tests.scripted_run import make_run, prediction, turns
+from tests.scripted_run import level, make_run, prediction, turns
 from tests.test_report import Outline
 
 
@@ -58,3 +58,42 @@ def test_levels_that_nobody_tested_stand_beside_the_headline(tmp_path: Path) -> 
     text = "".join(Outline(render_html(made)).text)
     assert text.count(words.replace("`", "")) == 3
     assert words in render_markdown(made)
+
+
+def test_values_that_stand_differently_are_told_one_by_one(tmp_path: Path) -> None:
+    answer = {"kind": "factor", "value": ["context = version", "context = date", "moon"]}
+    made = build_report(make_run(tmp_path / "run", turns(answer=answer)))
+    assert made.answer.sentences[0].endswith(
+        "(its confidence: 50 %): `context = version` is supported by P1; `context = date` is refuted by P2; `moon` "
+        "is supported by no finding."
+    )
+
+
+def test_an_effect_whose_cause_is_open_leads_where_it_is_all_that_backs_the_answer(
+    tmp_path: Path,
+) -> None:
+    edit = {"kind": "set_slot", "slot": "context", "values": ["Some version talk."]}
+    survivor = {"name": "any talk of versions", "arm": {"name": "talk", "edits": [edit]}}
+    said = turns(answer={"kind": "factor", "value": ["context = version"]}, interpretations={})
+    call = said[1].calls[0]
+    wishes = {"predictions": [prediction(rivals=[survivor], per_cluster=6)]}
+    said[1] = said[1].model_copy(update={"calls": (call.model_copy(update={"arguments": wishes}),)})
+    made = build_report(make_run(tmp_path / "run", said))
+    assert made.findings[0].status == "effect shown, cause open"
+    first, second, third = made.answer.sentences
+    assert "for which an effect was shown, its cause open (P1)" in first
+    assert second.startswith("An effect was shown but not its cause (P1): ")
+    assert third.startswith("1 of ")
+    assert 'class="answer none"' in render_html(made)
+
+
+def test_an_equivalence_backs_no_answer_that_names_what_it_denies() -> None:
+    same = prediction(form="equivalence", treatment=level("date"), smallest_effect=0.2)
+    found = Finding(
+        id="P1",
+        status="supported",
+        decided="supported",
+        statement="",
+        prediction=Prediction.model_validate(same),
+    )
+    assert naming([found], ("context = date",), "supported") == ()

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from agent.recount_sweeps import recount_sweep
+from agent.sweeps import curve_of
 from tests.planted_circuit import (
     CREATURES,
     D_MODEL,
@@ -102,6 +105,11 @@ def test_the_planted_direction_controls(
     assert levels == sorted(levels) and levels[0] < 0 < levels[-1]
     assert result.anti_steered == 0 and result.ahead_of_concepts == 1
     assert result.doses[0].kl_neutral > result.doses[2].kl_neutral > 0
+    # What is told follows from the raw data, as `verify` counts it again, and can be drawn.
+    told = result.model_dump(mode="json")
+    assert list(recount_sweep("steer", told, json.loads(context.blobs.get(result.raw)))) == []
+    curve = curve_of({"measure": {"kind": "word_count"}}, told)
+    assert curve is not None and [point.change for point in curve.points] == levels
 
 
 def test_too_few_concepts_are_said(subject: SubjectModel, context: Context) -> None:

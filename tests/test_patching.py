@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from agent.recount_sweeps import recount_sweep
 from tests.planted_circuit import CREATURES, MEASURE, kind, planted_subject
 from tools.architecture import Site
 from tools.blobs import BlobStore
@@ -112,6 +113,7 @@ def test_answers_that_begin_alike_are_compared_where_they_part(
 
 def test_patching_shows_nothing_elsewhere(patched: PatchingResult, context: Context) -> None:
     grid = json.loads(context.blobs.get(patched.raw))
+    assert list(recount_sweep("patch_activations", patched.model_dump(mode="json"), grid)) == []
     positions = grid["positions"]
     assert positions == list(range(PLACE_OF_CREATURE, 0))
     for way in ("denoising", "noising", "control"):

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import torch
 
+from agent.recount_sweeps import recount_sweep
+from agent.sweeps import grid_of
 from tests.planted_circuit import (
     CREATURES,
     KIND,
@@ -250,3 +252,9 @@ def test_folder_of_blobs_holds_the_sweep(found: ProbingResult, blobs: BlobStore)
     table = json.loads(blobs.get(found.raw))
     assert len(table["sweep"]) == 4 * 4 * 2
     assert len(table["test"]) == found.test_prompts
+    # What is told follows from it, as `verify` counts it again.
+    told = found.model_dump(mode="json")
+    assert list(recount_sweep("train_probes", told, table)) == []
+    grid = grid_of(table)
+    assert grid is not None and len(grid.rows) == len(grid.columns) == 4
+    assert max(max(row) for row in grid.values) == found.chosen.auroc  # type: ignore[type-var]

@@ -10,7 +10,8 @@ import pytest
 from agent.finding import Finding
 from agent.opening import read_run
 from agent.rendering import render_html
-from agent.report import Evidence, Report, build_report
+from agent.report import Report, build_report
+from agent.shown_evidence import Evidence
 from tests.scripted_run import make_run
 
 

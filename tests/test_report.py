@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.rendering import render_html, render_markdown, write_report
-from agent.report import Report, build_report, shown
+from agent.report import Report, build_report
 from agent.safe_text import markdown_block, markdown_text, safe_text
+from agent.shown_evidence import shown
 from agent.wording import name as in_ticks
 from tests.scripted_run import case_of, level, make_run, prediction, turns
 
@@ -88,6 +89,17 @@ def test_the_json_is_the_whole_report(report: Report) -> None:
     assert report.answer.supported_by == ("P1",)
     assert report.answer.sentences[0].endswith("which P1 supports.")
     assert report.findings[0].statement in report.answer.sentences[1]
+
+
+def test_the_log_tells_that_a_prediction_came_before_its_data(report: Report, page: str) -> None:
+    steps = report.steps
+    assert steps["H1"] < steps["P1"] < steps["P1/draw"] < steps["exp:4"] < steps["P1/verdict"]
+    text = " ".join("".join(Outline(page).text).split())
+    assert (
+        f"Registered before its data: event {steps['P1']}, its prompts drawn at event {steps['P1/draw']}"
+        in text
+    )
+    assert re.search(rf'<tr id="exp-4">.*?event {steps["exp:4"]}<', page)
 
 
 def test_nothing_of_where_the_models_are_is_in_it(folder: Path) -> None:

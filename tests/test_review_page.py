@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from collections.abc import Generator, Sequence
 from html.parser import HTMLParser
@@ -16,6 +17,7 @@ import pytest
 
 from agent.review.records import FILE, read_reviews
 from agent.run_folder import RunFolder
+from agent.words import WordsAside
 from tests.hostile_runs import PAYLOADS, make_hostile_runs
 from tests.review_server import Site, site
 from tests.scripted_run import make_run
@@ -120,6 +122,16 @@ def test_every_page_of_a_run_holds_what_it_should(page: Site) -> None:
     order = [ledger.index(f"{what} P1") for what in ("registration", "draw of", "verdict of")]
     assert order == sorted(order)
     assert "score_arms" in read(page, f"{run}/evidence").text
+
+
+def test_a_finding_leads_to_the_steps_of_the_transcript(page: Site) -> None:
+    run = f"/run/{page.key('one')}"
+    text = page.get(f"{run}/finding/P1").text
+    (first, *_) = re.findall(r"transcript\?from=(\d+)#event-(\d+)", text)
+    assert f'id="event-{first[1]}"' in page.get(f"{run}/transcript?from={first[0]}").text
+    assert "registration" in page.get(f"{run}/transcript?from={first[0]}").text
+    report = page.get(f"{run}/report").text
+    assert len(re.findall(r"transcript\?from=\d+#event-\d+", report)) > 8
 
 
 def test_evidence_goes_down_to_the_raw_rows(page: Site, runs: Path) -> None:
@@ -229,7 +241,7 @@ def test_a_second_reviewer_is_blind_until_they_have_said_something(page: Site, r
         assert "apricot" in shown and "✓ accepted" in shown
         assert "apricot twice" not in other.get("/reviews.json").text
         agreement = read(other, "/agreement").text
-        assert "ann and ben 1 0 (0 %)" in agreement and "P1 one" in agreement
+        assert "ann and ben 1 findings agreed on 0 (0 %)" in agreement and "P1 one" in agreement
 
 
 def test_reviews_of_a_run_that_is_not_indexed_yet_are_counted_without_a_link(
@@ -240,7 +252,7 @@ def test_reviews_of_a_run_that_is_not_indexed_yet_are_counted_without_a_link(
         review(other, "one", "P1", "reject")
     shutil.copytree(runs / "one", runs / "three")
     shown = read(page, "/agreement")
-    assert "ann and ben 2 0 (0 %)" in shown.text and "P1 three" in shown.text
+    assert "ann and ben 2 findings agreed on 0 (0 %)" in shown.text and "P1 three" in shown.text
     assert sum("/finding/P1" in link for link in shown.links) == 1
 
 
@@ -295,6 +307,25 @@ def test_a_running_investigation_is_followed(page: Site, runs: Path) -> None:
         page.desk.index.refresh()
         assert "7 turns" in page.get(path).text
     assert "● running" not in page.get("/").text
+
+
+def test_a_word_is_left_for_a_running_model_and_for_nobody_else(page: Site, runs: Path) -> None:
+    path = f"/run/{page.key('two')}"
+    assert page.post(f"{path}/say", {"text": "test the order"}).status == 409
+    log = RunFolder(runs / "two").events
+    with RunFolder.create(runs / "live") as folder:
+        folder.append("run_opened", {**log[0].data, "investigator": "openai/gpt-6-sol"})
+        page.desk.index.refresh()
+        path = f"/run/{page.key('live')}"
+        assert "Say a word to the investigator" in page.get(path).text
+        assert "<textarea" not in page.get(path).text, "a page that renews itself would lose it"
+        sent = page.post(f"{path}/say", {"text": "test the <b>order</b>\nnext"})
+        assert sent.status == 303 and "said=1" in sent.headers["location"]
+        shown = page.get(f"{path}?still=1&said=1").text
+        assert "<textarea" in shown and "read before the next turn" in shown
+        (word,) = WordsAside(runs / "live").since(0)
+        assert word.text == "test the <b>order</b> next"
+        assert page.post(f"{path}/say", {"text": " "}).status == 409
 
 
 def test_a_run_that_has_not_ended_is_not_reviewed_yet(page: Site, runs: Path) -> None:

@@ -16,8 +16,8 @@ import pandas
 from agent.finding import findings
 from agent.investigation import ExperimentEntry, Investigation
 from agent.opening import read_run
-from agent.report import row_outputs
 from agent.review.indexed_words import raw_arms
+from agent.shown_evidence import row_outputs
 from tools.experiment import canonical_json
 
 ITEM_COLUMNS = (

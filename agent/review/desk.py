@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from agent.finding import Finding
-from agent.plots import is_sweep, layer_map
-from agent.report import row_outputs
 from agent.review.comparison import Comparison, compare
 from agent.review.index import Entry, RunIndex
 from agent.review.indexed_words import raw_arms
@@ -32,6 +30,8 @@ from agent.review.records import (
 )
 from agent.review.shown_events import Shown, shown
 from agent.run_folder import RunError
+from agent.shown_evidence import row_outputs
+from agent.sweeps import Sweep, read_sweep
 from agent.thought_plot import thought_map
 from agent.thoughts import DrawnThoughts, thoughts_of
 from agent.verify import UNUSABLE
@@ -103,8 +103,8 @@ class Stored(Record):
     page: int
     pages: int
     rows: tuple[dict[str, Any], ...]
-    sweep: dict[str, Any] | None
-    """The raw data of a patching sweep, for its map; None for anything else."""
+    sweep: Sweep | None
+    """What a search over places or doses found, for its plot; None for anything else."""
     thoughts: DrawnThoughts | None
     """Chains of thought with what hangs on their sentences; None for anything else."""
     scored: bool
@@ -255,7 +255,7 @@ class Desk:
             page=page,
             pages=pages,
             rows=tuple(raw_rows(rows, first)),
-            sweep=table if can_be_drawn(table) else None,
+            sweep=read_sweep(number, experiment, table),
             thoughts=drawn_thoughts(table),
             scored=any(score is not None for row in rows for score in row.get("scores") or ()),
         )
@@ -323,14 +323,6 @@ def as_json(rows: Sequence[dict[str, Any]], shared: Sequence[Agreement]) -> str:
 def statuses_of(entries: Sequence[Entry]) -> dict[tuple[str, str], str]:
     """Return the computed status of every finding by run and name."""
     return {(e.name, f["id"]): f["status"] for e in entries for f in e.findings}
-
-
-def can_be_drawn(table: Any) -> bool:
-    """Say whether raw data are a sweep's with something in it; somebody else's log may hold anything."""
-    try:
-        return is_sweep(table) and bool(layer_map(table))
-    except UNUSABLE:
-        return False
 
 
 def drawn_thoughts(table: Any) -> DrawnThoughts | None:

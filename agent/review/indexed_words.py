@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Any
 
 from agent.case import Case
-from agent.report import row_outputs
 from agent.safe_text import one_line, safe_text
+from agent.shown_evidence import row_outputs
 from tools.experiment import canonical_json
 
 LONGEST = 200_000

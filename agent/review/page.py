@@ -25,6 +25,8 @@ from agent.review.guard import Guard
 from agent.review.index import Entry
 from agent.review.records import JUDGEMENTS, as_csv
 from agent.run_folder import RunError
+from agent.sweeps import is_behind
+from agent.words import hears, say_to
 
 LONGEST_QUERY = 300
 LARGEST_RAW = 2**28
@@ -50,6 +52,7 @@ class Pages:
             Route("/reviews.json", self.reviews_json),
             Route("/reviews.csv", self.reviews_csv),
             Route(run, self.run),
+            Route(f"{run}/say", self.say, methods=["POST"]),
             Route(f"{run}/report", self.report),
             Route(f"{run}/transcript", self.transcript),
             Route(f"{run}/ledger", self.ledger),
@@ -176,7 +179,16 @@ class Pages:
             reviews=reviews,
             still=still,
             refresh=3 if entry.live and not still else None,
+            hears=entry.live and hears(str(entry.facts.get("investigator", ""))),
+            said="said" in request.query_params,
         )
+
+    async def say(self, request: Request) -> Response:
+        """Leave a word for a running investigation, as `naturalist say` does."""
+        form = await form_of(request)
+        _, path = self.place(request)
+        await run_in_threadpool(say_to, path, form.get("text", ""))
+        return RedirectResponse(f"{request.url.path.removesuffix('/say')}?still=1&said=1#say", 303)
 
     def report(self, request: Request) -> Response:
         """The report of a run, rendered from its log."""
@@ -188,6 +200,7 @@ class Pages:
             "registered": registered(report),
             "forests": forests(report),
             "place": "",
+            "log": f"{request.scope['root_path']}/run/{entry.key}/transcript",
         }
         return self.page(request, "report", **content)
 
@@ -245,7 +258,9 @@ class Pages:
             "digest": run.digest,
             "f": finding,
             "evidence": run.report.evidence_for(finding.id),
+            "sweeps": [each for each in run.report.sweeps if is_behind(each, finding)],
             "place": f"{request.scope['root_path']}/run/{entry.key}/report",
+            "log": f"{request.scope['root_path']}/run/{entry.key}/transcript",
             "own": seen.own,
             "others": seen.others,
             "count": seen.count,
@@ -261,13 +276,7 @@ class Pages:
 
     async def review(self, request: Request) -> Response:
         """Keep a review and go on."""
-        try:
-            text = (await request.body()).decode()
-            fields = parse_qs(text, keep_blank_values=True, max_num_fields=10)
-        except ValueError:
-            raise HTTPException(400, "the form cannot be read") from None
-        form = {name: values[0] for name, values in fields.items()}
-        return await run_in_threadpool(self.keep, request, form)
+        return await run_in_threadpool(self.keep, request, await form_of(request))
 
     def keep(self, request: Request, form: dict[str, str]) -> Response:
         """Keep a review that a form holds, or show the form again with what is wrong."""
@@ -284,6 +293,16 @@ class Pages:
         if "onward" in form:
             return self.onward(request, self.desk.first_unreviewed((entry.key, finding.id)))
         return RedirectResponse(f"{request.url.path}?saved=1#review", 303)
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """Return the fields of a form that was sent."""
+    try:
+        text = (await request.body()).decode()
+        fields = parse_qs(text, keep_blank_values=True, max_num_fields=10)
+    except ValueError:
+        raise HTTPException(400, "the form cannot be read") from None
+    return {name: values[0] for name, values in fields.items()}
 
 
 def fault_words(error: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from agent.plots import TOP, Axis, Row, dot, line, picture, row_plot, scaled, text
+from agent.plots import Row, Stated, calibration, row_plot, scaled
 from agent.safe_text import one_line
 from agent.wording import number
 from evals.bench.comparisons import Comparison
@@ -15,7 +15,6 @@ from evals.bench.standings import Bin
 
 LABEL = 34
 """Characters of a name that fit beside a plot; the whole name stands in the table."""
-LEFT, SIDE = 70, 240
 
 
 def estimates(figures: Sequence[tuple[str, Estimate]], title: str) -> Markup:
@@ -66,23 +65,10 @@ def described(rows: Sequence[Row]) -> str:
 
 def confidence(bins: Sequence[Bin], title: str) -> Markup:
     """Return how often answers were right against how sure they were; on the diagonal the two agree."""
-    across, upward = Axis(0, 100, LEFT, LEFT + SIDE), Axis(0, 100, TOP + SIDE, TOP)
-    parts = [line((LEFT, TOP + SIDE, LEFT + SIDE, TOP), "zero")]
-    for tick in (0, 50, 100):
-        parts.append(text(across.at(tick), TOP + SIDE + 16, str(tick), "axis", "middle"))
-        parts.append(text(LEFT - 8, upward.at(tick) + 4, str(tick), "axis", "end"))
-        parts.append(line((LEFT, upward.at(tick), LEFT + SIDE, upward.at(tick)), "tick"))
-    told: list[str] = []
-    for each in bins:
-        if each.right.value is None:
-            continue
-        x, share = across.at(100 * each.stated), 100 * each.right.value
-        if each.right.interval is not None:
-            low, high = each.right.interval
-            ends = (x, upward.at(100 * low), x, upward.at(100 * high))
-            parts.append(line(ends, "bar treatment"))
-        parts.append(dot(x, upward.at(share), "mark treatment"))
-        told.append(f"stated {number(100 * each.stated)} %: right {number(share)} %")
-    words = "confidence stated, percent (upward: answers that were right, percent)"
-    parts.append(text(LEFT, TOP + SIDE + 34, words, "axis"))
-    return picture(TOP + SIDE + 44, one_line(title, 120), "; ".join(told), parts)
+    points = [
+        Stated(100 * each.stated, 100 * each.right.value, scaled(each.right.interval, 100))
+        for each in bins
+        if each.right.value is not None
+    ]
+    words = "confidence stated, % (upward: answers that were right, %)"
+    return calibration(points, title, words)
