@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+from pydantic import Field
+
 from agent.finding import Finding
 from agent.investigation import Investigation
 from agent.prediction import Prediction
 from agent.scope import NO_REFERENCE
 from agent.set_reading import place_of
 from agent.submission import Answer
-from agent.wording import capital, describe_arm, listed, name
+from agent.wording import capital, describe_fix, listed, name
 from tools.prompt import FormatNumbers, SwapSlots, Transform
 from tools.registry import Record
 
@@ -37,6 +39,8 @@ class AnswerPart(Record):
     fix: str = ""
     """What is said to remove the behaviour, in words; what else it changes was not tested here."""
     layers: tuple[int, ...] = ()
+    heads: tuple[str, ...] = Field(default=(), exclude_if=lambda heads: not heads)
+    positions: tuple[int, ...] = Field(default=(), exclude_if=lambda positions: not positions)
     """Layers that were named as the place of it."""
     supported_by: tuple[str, ...]
     """Findings with status "supported" whose contrast or measure names a value of the answer."""
@@ -65,8 +69,10 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
         refuted_guesses={
             guess: against for guess in answer.guesses if (against := refuting(found, guess))
         },
-        fix=describe_arm(submission.fix.arm()) if submission and submission.fix else "",
+        fix=describe_fix(submission.fix) if submission and submission.fix else "",
         layers=submission.layers if submission else (),
+        heads=tuple(each.name for each in submission.heads) if submission else (),
+        positions=submission.positions if submission else (),
         submitted=submission is not None,
         supported_by=backing,
         sentences=(

@@ -85,12 +85,17 @@ def plan_exam(suite: str, out: Path, wanted: Wanted, secret: str | None = None) 
         sittings=tuple(dealt(sittings)),
         detectable=detectable(specimens, sittings),
     )
+    return write_plan(out, plan)
+
+
+def write_plan(out: Path, plan: Plan) -> Plan:
+    """Write a plan as a whole or not at all, and return it."""
     out.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = (out / PLAN).with_suffix(".partial")
     partial.write_text(plan.model_dump_json(indent=1), encoding="utf-8")
     # Whoever reads it knows what drew the organisms.
     partial.chmod(0o600)
-    partial.replace(path)
+    partial.replace(out / PLAN)
     return plan
 
 

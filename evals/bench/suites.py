@@ -171,6 +171,15 @@ def secrets_of(specimen: Specimen) -> Secrets:
     return SECRETS[specimen.family]
 
 
+def is_ready(specimen: Specimen, secret: str) -> bool:
+    """Say whether a specimen is there; a table is written at once, what takes training is left to `build`."""
+    if specimen.family == "drill":
+        build(specimen, secret)
+    if specimen.folder is None or specimen.family in ("drill", "published"):
+        return True
+    return (Path(specimen.folder) / "checksums.json").exists()
+
+
 def build(specimen: Specimen, secret: str) -> str | None:
     """Build a specimen that is not there yet; return why it missed its gates, or None."""
     if specimen.folder is None or specimen.family == "published":
