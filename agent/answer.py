@@ -41,6 +41,15 @@ class AnswerPart(Record):
     layers: tuple[int, ...] = ()
     heads: tuple[str, ...] = Field(default=(), exclude_if=lambda heads: not heads)
     positions: tuple[int, ...] = Field(default=(), exclude_if=lambda positions: not positions)
+
+    @property
+    def places(self) -> str:
+        """Return layers, heads and positions in words; empty where none was named."""
+        named = {"layers": self.layers, "heads": self.heads, "positions": self.positions}
+        return "; ".join(
+            f"{kind} {', '.join(map(str, each))}" for kind, each in named.items() if each
+        )
+
     """Layers that were named as the place of it."""
     supported_by: tuple[str, ...]
     """Findings with status "supported" whose contrast or measure names a value of the answer."""

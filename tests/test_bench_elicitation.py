@@ -166,8 +166,12 @@ def test_settings_are_those_that_name_the_validation_secret_first(
     grid = (LensSettings(depth=0.99), LENS, LensSettings(depth=0.0))
     row = tried(LensToGuess, grid, secret, tmp_path)
     assert row[1] == 1.0 and best(grid, [row]) == LENS
+
     # Where nothing names it, the first are kept: as published. And nothing is looked at twice.
-    never = secret._replace(right=lambda guesses: False, start=None)  # pyright: ignore
+    def again(case: Case, path: Path) -> InProcessWorker:
+        raise AssertionError("looked again")
+
+    never = secret._replace(right=lambda guesses: False, start=again)
     assert tried(LensToGuess, grid, never, tmp_path) == [0.0, 0.0, 0.0]
     assert best(grid, [[0.0, 0.0, 0.0]]) == grid[0]
 

@@ -1,4 +1,4 @@
-"""Settings are chosen on secrets that no exam asks for, kept, and read; the published order is held against the text."""
+"""Settings are chosen on secrets that no exam asks for, kept and read; the pipelines are held against the text."""
 
 from __future__ import annotations
 

@@ -94,7 +94,15 @@ def served(worker: ProcessWorker, path: Path) -> Generator[None]:
     stop = threading.Event()
 
     def work() -> None:
-        greeting.set_result(greeting_of(worker))
+        frame: dict[str, Any] = {
+            "kind": "crash",
+            "message": "the worker was stopped",
+            "traceback": "",
+        }
+        try:
+            frame = greeting_of(worker)
+        finally:
+            greeting.set_result(frame)
         while (job := jobs.get()) is not None and not stop.is_set():
             answer(worker, job)
 

@@ -76,6 +76,13 @@ def run(
     cluster: Annotated[
         str | None, typer.Option(help="'slurm' or 'local': submit each sitting as a job.")
     ] = None,
+    developing: Annotated[
+        bool,
+        typer.Option(
+            "--developing",
+            help="Leave out the families that are kept from the systematic investigator's development.",
+        ),
+    ] = False,
     plan_only: Annotated[bool, typer.Option("--plan", help="Write the plan and stop.")] = False,
     reader: ReaderModel = None,
     base_url: BaseUrl = None,
@@ -104,6 +111,7 @@ def run(
                 seeds=seeds,
                 null_runs=usual_null_runs(suite) if null_runs is None else null_runs,
                 tracks=tuple(ReferenceTrack(each) for each in track or ("base",)),
+                developing=developing,
             )
             plan = plan_exam(suite, out, wanted)
         except (SuiteError, ValueError) as error:

@@ -50,6 +50,8 @@ class Wanted(NamedTuple):
     seeds: int = 1
     null_runs: int = NULL_RUNS
     tracks: tuple[ReferenceTrack, ...] = (ReferenceTrack.base,)
+    developing: bool = False
+    """Leave out the families that are kept from the development of the systematic investigator."""
 
 
 def plan_exam(suite: str, out: Path, wanted: Wanted, secret: str | None = None) -> Plan:
@@ -64,7 +66,10 @@ def plan_exam(suite: str, out: Path, wanted: Wanted, secret: str | None = None) 
             raise SuiteError(f"{out} holds an exam on {plan.suite}; give another --out")
         return plan
     secret = secret or secrets.token_hex(16)
-    specimens = specimens_of(suite, secret, out)
+    every = specimens_of(suite, secret, out)
+    specimens = [each for each in every if not (wanted.developing and each.held_out)]
+    if not specimens:
+        raise SuiteError(f"{suite}: every family in it is kept from development")
     alone = [each for each in specimens if sibling_of(each, specimens) is None]
     if ReferenceTrack.wrong_base in wanted.tracks and alone:
         raise SuiteError(

@@ -17,12 +17,13 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import NamedTuple
 
+from agent.case import Case
 from agent.engines import api_name
 from agent.session import start_worker
 from evals.bench.drivers import left, taken, words_of
@@ -62,6 +63,7 @@ class Room:
     def __init__(self, exam: Exam, waiting: Sequence[Sitting]) -> None:
         self.exam, self.waiting = exam, list(waiting)
         self.under_way = 0
+        self.furnished = False
         self.socket: Path | None = None
         self.furniture = ExitStack()
 
@@ -71,26 +73,28 @@ class Room:
         return not self.waiting and not self.under_way
 
     def places(self, most: int) -> int:
-        """Start the worker if that can be; return how many may sit at once: one until the specimen is built."""
-        if self.socket is not None:
-            return most
+        """Furnish the room if that can be; return how many may sit at once: one until the specimen is built."""
         plan, sitting = self.exam.plan, self.waiting[0]
         specimen = plan.specimen(sitting.specimen)
-        if not is_ready(specimen, plan.secret):
-            return 1
-        folder = Path(
-            self.furniture.enter_context(tempfile.TemporaryDirectory(prefix="naturalist-"))
-        )
-        try:
-            case = case_of(specimen, sitting.reference, sibling_of(specimen, plan.specimens))
-        except (SubjectRefused, SuiteError):
-            # Each sitting says so itself.
-            return most
-        worker = None if api_name(case.subject) else start_worker(case, folder)
-        if isinstance(worker, ProcessWorker):
-            self.socket = folder / "socket"
-            self.furniture.enter_context(served(worker, self.socket))
+        if not self.furnished:
+            if not is_ready(specimen, plan.secret):
+                return 1
+            self.furnished = True
+            # What is refused here is refused to every sitting, which says so itself.
+            with suppress(SubjectRefused, SuiteError):
+                sibling = sibling_of(specimen, plan.specimens)
+                self.furnish(case_of(specimen, sitting.reference, sibling))
         return most
+
+    def furnish(self, case: Case) -> None:
+        """Serve a worker that holds a case's models; those behind an API are reached by each sitting."""
+        if api_name(case.subject) is not None:
+            return
+        place = self.furniture.enter_context(tempfile.TemporaryDirectory(prefix="naturalist-"))
+        worker = start_worker(case, Path(place))
+        if isinstance(worker, ProcessWorker):
+            self.socket = Path(place) / "socket"
+            self.furniture.enter_context(served(worker, self.socket))
 
     def next(self) -> Sitting | None:
         """Take the next sitting that nobody is at."""
@@ -130,7 +134,7 @@ class Pool:
                 while self.chunks and len(self.rooms) < workers:
                     self.rooms.append(Room(self.exam, self.chunks.popleft()))
                 for room in self.rooms:
-                    self.fill(room, processes, -(-processes // workers))
+                    self.fill(room, processes, -(-processes // len(self.rooms)))
                 # Without anybody seated this waits: all that is left is being sat elsewhere.
                 ready = wait([seat.process.sentinel for seat in self.seats], LOOK_S)
                 for seat in [each for each in self.seats if each.process.sentinel in ready]:
@@ -176,6 +180,7 @@ class Pool:
         seat.process.join()
         seat.room.under_way -= 1
         code, name = seat.process.exitcode, seat.sitting.name
+        seat.process.close()
         if result_path(self.exam.out, seat.sitting).exists():
             self.end(seat.sitting)
         elif code == 0:
