@@ -37,7 +37,7 @@ from tools.worker_socket import served
 
 TRIES = 3
 """A sitting whose process died, for whatever reason, is started so often in all."""
-TOGETHER = 12
+TOGETHER = 24
 """So many sittings share a worker; then it is the next specimen's turn, so that no core is left alone at the end."""
 LOOK_S = 0.5
 """So often a sitting that another pool is at is looked after."""
