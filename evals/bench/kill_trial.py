@@ -27,7 +27,11 @@ from evals.bench.suites import DRILLS
 
 WHO = ("systematic", "black-box", "screens-only", "cheater")
 SECRET = "kill trial"
-SHORTEST = 1.0
+SHORTEST = 0.1
+"""Seconds that a pool has at least."""
+LOOK_S = 0.05
+STARTING = 0.2
+"""The share of kills whose moment is counted from the start of the pool, and not from that of its first sitting."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,10 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = [f"unkilled, one after the other: {seconds / given.cells:.2f} s a sitting"]
     planned(killed, given.cells)
     rng, fell = random.Random(given.seed), 0
+    most = max(2 * seconds / given.processes / (given.kills + 1), 2 * SHORTEST)
     while left(killed, plan):
-        most = 2 * seconds / given.processes / (given.kills + 1)
-        moment = rng.uniform(SHORTEST, max(most, 2 * SHORTEST)) if fell < given.kills else None
-        fell += killed_after(killed, given.processes, moment)
+        moment = rng.uniform(SHORTEST, most) if fell < given.kills else None
+        # Some fall while they are still starting, and before they have begun anything.
+        sitting = rng.random() > STARTING
+        if not killed_after(killed, given.processes, moment, sitting=sitting):
+            # It has come to its own end, whatever is left.
+            break
+        fell += 1
     told.append(f"killed {fell} times")
     faults = [*faults_of(killed, plan), *differences(whole, killed)]
     sys.stdout.write(
@@ -77,9 +86,15 @@ def started(out: Path, processes: int) -> subprocess.Popen[bytes]:
         )
 
 
-def killed_after(out: Path, processes: int, seconds: float | None) -> bool:
-    """Start a pool and kill it, and nothing that it started, after so long; say whether it fell."""
+def killed_after(out: Path, processes: int, seconds: float | None, *, sitting: bool) -> bool:
+    """Start a pool and kill it, and nothing that it started, after so long; say whether it fell.
+
+    With `sitting` the time counts from when its first sitting has begun.
+    """
+    before = time.time()
     pool = started(out, processes)
+    while sitting and pool.poll() is None and not begun_since(out, before):
+        time.sleep(LOOK_S)
     try:
         pool.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -87,6 +102,12 @@ def killed_after(out: Path, processes: int, seconds: float | None) -> bool:
         pool.wait()
         return True
     return False
+
+
+def begun_since(out: Path, moment: float) -> bool:
+    """Say whether a sitting has begun or gone on since a moment, in seconds since the epoch."""
+    logs = (out / "sittings").glob("*/events.jsonl")
+    return any(log.stat().st_mtime >= moment for log in logs)
 
 
 def faults_of(out: Path, plan: Plan) -> list[str]:

@@ -90,9 +90,10 @@ class Room:
         """Serve a worker that holds a case's models; those behind an API are reached by each sitting."""
         if api_name(case.subject) is not None:
             return
-        place = self.furniture.enter_context(tempfile.TemporaryDirectory(prefix="naturalist-"))
-        worker = start_worker(case, Path(place))
+        worker = start_worker(case, self.exam.out / "workers" / self.waiting[0].specimen)
         if isinstance(worker, ProcessWorker):
+            # A socket's path has to be short.
+            place = self.furniture.enter_context(tempfile.TemporaryDirectory(prefix="naturalist-"))
             self.socket = Path(place) / "socket"
             self.furniture.enter_context(served(worker, self.socket))
 
