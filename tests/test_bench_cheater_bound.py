@@ -14,14 +14,10 @@ from evals.bench.suites import SuiteError
 from tests.bench_sittings import result
 
 
-def sittings(right: int, cells: int, **fields: float | str) -> list[SittingResult]:
+def sittings(right: int, cells: int, chance: float = 0.05) -> list[SittingResult]:
+    who = "cheater"
     return [
-        result(
-            f"s{k % 12}",
-            float(k < right),
-            sat={"investigator": "cheater", "seed": k},
-            **({"chance": 0.05} | fields),
-        )
+        result(f"s{k % 12}", float(k < right), sat={"investigator": who, "seed": k}, chance=chance)
         for k in range(cells)
     ]
 

@@ -192,7 +192,7 @@ def table_of(
 def order(specimens: Iterable[Validation], folder: Path, settings: Path) -> list[Comparison]:
     """Hold both pipelines, as they are set, against the text alone, specimen by specimen."""
     lens, difference = settings_in(settings)
-    who = (
+    who: tuple[tuple[Any, Any], ...] = (
         (LensToGuess, lens),
         (DifferenceLens, difference),
         (TextToGuess, lens),
