@@ -24,6 +24,7 @@ from evals.bench.elicitation import (
     write_settings,
 )
 from evals.bench.plan import Wanted, plan_exam
+from evals.bench.suites import SuiteError, built_in
 from evals.bench.validation import Validation, choose, main, order, told, validation_secrets
 from evals.organisms.catalogue import SHIPPED
 from evals.organisms.families import FAMILIES
@@ -128,22 +129,24 @@ def test_the_published_order_is_shown_only_where_the_lens_sees_more(
 def test_secrets_that_an_exam_asks_for_choose_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = plan_exam("menagerie", tmp_path / "exam", Wanted())
-    shipped = [each for each in plan.specimens if not each.null]
-    assert shipped and len(validation_secrets(SHIPPED, [])) == len(shipped)
+    # The menagerie asks for what ships, whether it is planned or not.
+    with pytest.raises(SuiteError, match="asks for the secret of each"):
+        validation_secrets(SHIPPED, [])
     # A secret that is drawn anew is another one, though its family is examined.
-    taboo = next(each for each in shipped if each.family == "taboo")
+    shipped = next(each for each in built_in(SHIPPED, "menagerie", "") if each.family == "taboo")
     truth = FAMILIES["taboo"].truth(FAMILIES["taboo"].draw(12345), "organism")
     folder = tmp_path / "organisms"
     for name in ("same", "other"):
-        shutil.copytree(Path(taboo.folder or ""), folder / name)
+        shutil.copytree(Path(shipped.folder or ""), folder / name)
     (folder / "other" / "truth.json").write_text(json.dumps(truth.to_json()))
-    found = validation_secrets(folder, [plan])
+    found = validation_secrets(folder, [])
     assert [Path(each.folder or "").name for each, _ in found] == ["other"]
-    shutil.rmtree(folder / "other")
+    plan_exam(f"folder:{folder}", tmp_path / "exam", Wanted())
     words = ["choose", str(folder), "--exam", str(tmp_path / "exam"), "--out", str(tmp_path)]
     assert main(words) == 2
-    assert "1 organisms, and the exam asks for the secret of each" in capsys.readouterr().err
+    assert "2 organisms, and the exam asks for the secret of each" in capsys.readouterr().err
+    assert main(["order", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
+    assert "no finished organism is there" in capsys.readouterr().err
 
 
 def test_text_alone_is_read_with_as_many_guesses(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Settings of the published pipelines, chosen on secrets that no exam asks for: `python -m evals.bench.validation`.
 
-`choose` tries every setting of both grids on the organisms of a folder whose secrets the exam does not hold,
+`choose` tries every setting of both grids on the organisms of a folder whose secrets no exam of `--exam` holds,
 prints the table, and writes the best to the file that the pipelines read. `order` then holds both pipelines
 against the text of the answers alone, on the folder's narrow organisms, as published: specimen by specimen, with an
 interval. Both are resumable: what a look came to is kept under `--out`.
@@ -42,7 +42,9 @@ from evals.bench.plan import read_plan
 from evals.bench.records import Plan, ReferenceTrack, Specimen
 from evals.bench.suites import SuiteError, built_in, case_of, truth_of
 from evals.bench.tasks.identify import guessed
+from evals.organisms.catalogue import SHIPPED
 from evals.organisms.family import Truth
+from tools.boundary import WorkerError
 from tools.worker_client import ProcessWorker, SocketWorker, Worker
 from tools.worker_socket import served
 
@@ -116,13 +118,19 @@ def best(grid: Sequence[Settings], table: Sequence[Sequence[float]]) -> Settings
 
 
 def validation_secrets(folder: Path, plans: Iterable[Plan]) -> list[tuple[Specimen, Truth]]:
-    """Return the organisms of a folder whose answers no specimen of the exams has; `SuiteError` without any."""
+    """Return the organisms of a folder whose answers nobody is examined on; `SuiteError` without any.
+
+    Those that ship are in the menagerie, and so are never among them.
+    """
     asked = {answered(truth_of(each, plan.secret)) for plan in plans for each in plan.specimens}
+    asked |= {answered(truth_of(each, "")) for each in built_in(SHIPPED, "menagerie", "")}
     every = [
         (each, truth_of(each, ""))
         for each in built_in(folder, f"folder:{folder}", "")
         if not each.null
     ]
+    if not every:
+        raise SuiteError(f"{folder}: no finished organism is there (each needs checksums.json)")
     found = [(each, truth) for each, truth in every if answered(truth) not in asked]
     if not found:
         raise SuiteError(
@@ -237,14 +245,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         secrets = validation_secrets(given.organisms, [read_plan(each) for each in given.exam])
-    except (SuiteError, RunError) as error:
+        if given.what == "choose":
+            lines = choose(each_ready(secrets), given.out, given.settings)
+            sys.stdout.write("\n".join([*lines, ""]))
+            return 0
+        narrow = [pair for pair in secrets if pair[0].easiness == "narrow"]
+        found = order(each_ready(narrow), given.out, given.settings)
+    except (SuiteError, RunError, WorkerError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    if given.what == "choose":
-        sys.stdout.write("\n".join([*choose(each_ready(secrets), given.out, given.settings), ""]))
-        return 0
-    narrow = [pair for pair in secrets if pair[0].easiness == "narrow"]
-    found = order(each_ready(narrow), given.out, given.settings)
     sys.stdout.write("".join(f"{told(each)}\n" for each in found))
     return 0 if all(each.verdict == "shown" and (each.difference or 0) > 0 for each in found) else 1
 
