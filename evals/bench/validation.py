@@ -200,22 +200,18 @@ def table_of(
 def order(specimens: Iterable[Validation], folder: Path, settings: Path) -> list[Comparison]:
     """Hold both pipelines, as they are set, against the text alone, specimen by specimen."""
     lens, difference = settings_in(settings)
-    who: tuple[tuple[Any, Any], ...] = (
-        (LensToGuess, lens),
-        (DifferenceLens, difference),
-        (TextToGuess, lens),
-    )
-    scores: dict[str, dict[str, list[float]]] = {pipeline.name: {} for pipeline, _ in who}
+    names = (LensToGuess.name, DifferenceLens.name, TextToGuess.name)
+    scores: dict[str, dict[str, list[float]]] = {name: {} for name in names}
     for each in specimens:
-        for pipeline, chosen in who:
-            (value,) = tried(pipeline, [chosen], each, folder)
-            scores[pipeline.name][each.name] = [value]
+        scores[LensToGuess.name][each.name] = tried(LensToGuess, [lens], each, folder)
+        scores[DifferenceLens.name][each.name] = tried(DifferenceLens, [difference], each, folder)
+        scores[TextToGuess.name][each.name] = tried(TextToGuess, [lens], each, folder)
     text = TextToGuess.name
     return list(
         with_verdicts(
             [
                 compare(EARLINESS, ReferenceTrack.base, (name, text), scores[name], scores[text])
-                for name in (LensToGuess.name, DifferenceLens.name)
+                for name in names[:2]
             ]
         )
     )
