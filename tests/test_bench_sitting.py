@@ -178,6 +178,18 @@ def test_a_sitting_that_somebody_else_is_at_is_left_alone(tmp_path: Path) -> Non
     assert drivers.left(out, plan) == list(plan.sittings)
 
 
+@pytest.mark.parametrize("left_behind", [b"", b'{"seq":0,"type":"run_op'])
+def test_one_that_was_killed_before_its_first_event_begins_anew(
+    tmp_path: Path, left_behind: bytes
+) -> None:
+    out, plan = quick_exam(tmp_path, "exam", 0)
+    run = sitting.run_path(out, plan.sittings[0])
+    run.mkdir(parents=True)
+    (run / "events.jsonl").write_bytes(left_behind)
+    result = sitting.sit(out, plan, plan.sittings[0])
+    assert result.error is None and result.scores["identify"].value is not None
+
+
 def test_submitit_runs_the_same_commands(tmp_path: Path) -> None:
     out, plan = quick_exam(tmp_path, "exam", 0)
     plan = plan.model_copy(update={"sittings": plan.sittings[:2]})

@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import secrets
+import shutil
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -119,14 +120,23 @@ def investigated(
     who = investigator(sitting.investigator)
     if not (run / "report" / "report.json").exists():
         with canary():
-            if (run / "events.jsonl").exists():
+            if is_opened(run):
                 drive_old(run, Roles(), provider, worker=shared)
             else:
+                shutil.rmtree(run, ignore_errors=True)
                 case = without_tools(case, who)
                 cast = make_cast(who.started_as, case, Roles(), provider)
                 drive_new(run, case, cast, Opening(seed=sitting.seed, worker=shared))
     elsewhere = shared.cpu_seconds if shared else 0.0
     return cpu_seconds() - before + elsewhere, time.monotonic() - begun
+
+
+def is_opened(run: Path) -> bool:
+    """Say whether a run can be gone on with; one that was killed before its first event cannot."""
+    if not (run / "events.jsonl").exists():
+        return False
+    with RunFolder(run) as folder:
+        return bool(folder.events)
 
 
 def without_tools(case: Case, who: Investigator) -> Case:
