@@ -227,8 +227,9 @@ def run_here(exam: Exam, processes: int, workers: int | None = None) -> int:
 def surroundings() -> Generator[None]:
     """Give what is started meanwhile the environment of a worker, and one thread unless told otherwise."""
     before = dict(os.environ)
-    # Two processes that share two cores stall with two threads each.
-    os.environ.update({"OMP_NUM_THREADS": "1", **environment()})
+    # Two processes that share two cores stall with two threads each; and a folder called `tools` where the user
+    # happens to stand is not ours.
+    os.environ.update({"OMP_NUM_THREADS": "1", **environment(), "PYTHONSAFEPATH": "1"})
     try:
         yield
     finally:
