@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+from pydantic import Field
+
 from agent.finding import Finding
 from agent.investigation import Investigation
 from agent.prediction import Prediction
 from agent.scope import NO_REFERENCE
 from agent.set_reading import place_of
 from agent.submission import Answer
-from agent.wording import aspects, capital, describe_arm, differing_edits, listed, name
+from agent.wording import aspects, capital, describe_fix, differing_edits, listed, name
 from tools.registry import Record
 
 KINDS = {
@@ -36,6 +38,17 @@ class AnswerPart(Record):
     fix: str = ""
     """What is said to remove the behaviour, in words; what else it changes was not tested here."""
     layers: tuple[int, ...] = ()
+    heads: tuple[str, ...] = Field(default=(), exclude_if=lambda heads: not heads)
+    positions: tuple[int, ...] = Field(default=(), exclude_if=lambda positions: not positions)
+
+    @property
+    def places(self) -> str:
+        """Return layers, heads and positions in words; empty where none was named."""
+        named = {"layers": self.layers, "heads": self.heads, "positions": self.positions}
+        return "; ".join(
+            f"{kind} {', '.join(map(str, each))}" for kind, each in named.items() if each
+        )
+
     """Layers that were named as the place of it."""
     supported_by: tuple[str, ...]
     """Findings with status "supported" whose contrast or measure names a value of the answer."""
@@ -56,8 +69,10 @@ def answer_part(investigation: Investigation, found: list[Finding]) -> AnswerPar
         refuted_guesses={
             guess: against for guess in answer.guesses if (against := refuting(found, guess))
         },
-        fix=describe_arm(submission.fix.arm()) if submission and submission.fix else "",
+        fix=describe_fix(submission.fix) if submission and submission.fix else "",
         layers=submission.layers if submission else (),
+        heads=tuple(each.name for each in submission.heads) if submission else (),
+        positions=submission.positions if submission else (),
         submitted=submission is not None,
         supported_by=backing,
         sentences=(

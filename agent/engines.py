@@ -11,7 +11,9 @@ from agent.llm.providers import PROVIDERS, address_for, is_model
 from tools.locator import ModelLocator
 
 API = "api:"
-LOCAL_FIELDS = ("adapter", "revision", "dtype", "device", "chat_template_arguments", "digest")
+LOCAL_FIELDS = (
+    "adapter", "adapter_scale", "revision", "dtype", "device", "chat_template_arguments", "digest",
+)  # fmt: skip
 API_FIELDS = ("base_url", "key_env", "thinking", "parallel")
 
 

@@ -7,6 +7,7 @@ executed again by `resume`, so each looks first at what it has recorded (`unfini
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import Field
@@ -238,12 +239,23 @@ def submit_report(investigation: Investigation, args: Submission, context: Any) 
         raise ToolError(
             *(unknown("registration", name, list(investigation.registrations)) for name in strange)
         )
-    if args.fix is not None and args.fix.intervention is not None:
+    for direction in args.fix.directions() if args.fix else ():
         # Raises for a direction that no result of this run returned.
-        investigation.folder.blobs.get(args.fix.intervention.direction)
+        investigation.folder.blobs.get(direction)
+    of_heads = [each.layer for each in args.heads]
+    of_fix = args.fix.layers() if args.fix else ()
+    refuse_layers(investigation, (*args.layers, *of_heads, *of_fix))
     if investigation.submission is None:
         investigation.record("submission", args.model_dump(mode="json"), sync=True)
     return Done(done="the report is being written")
+
+
+def refuse_layers(investigation: Investigation, layers: Iterable[int]) -> None:
+    """Raise `ToolError` for a layer that the subject lacks; what has no inside has no layers to check."""
+    count = investigation.worker.catalogue.facts["n_layers"]
+    strange = [layer for layer in layers if count and not 0 <= layer < count]
+    if strange:
+        raise ToolError(f"layer {strange[0]}; this model has layers 0..{count - 1}")
 
 
 HOUSE_TOOLS = (

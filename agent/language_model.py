@@ -62,7 +62,9 @@ LISTED_FOR_SCEPTIC = (
     "rest_case",
 )
 HOUSE = frozenset(tool.name for tool in (*HOUSE_TOOLS, rest_case))
-WHITE_BOX_RECORDS = ("Steer", "AblateDirection", "PatchFrom", "PlaceboDraw", "ProbeReading")
+WHITE_BOX_RECORDS = (
+    "Steer", "AblateDirection", "PatchFrom", "PlaceboDraw", "ProbeReading", "WeightEdit", "Head",
+)  # fmt: skip
 """What only a subject that can be looked into takes."""
 CALL_TOOL = ToolSpec(
     name="call_tool",

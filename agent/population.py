@@ -300,9 +300,14 @@ def draw(
     items: list[PromptItem] = []
     for name in names[:clusters]:
         made, tries = 0, 0
+        seen: set[frozenset[tuple[str, str]]] = set()
         while made < per_cluster and tries < 20 * per_cluster:
             tries += 1
             slots = draw_slots(content, rng)
+            # What was drawn before is used by now: where little is left to draw, most draws are of that kind.
+            if (drawn := frozenset(slots.items())) in seen:
+                continue
+            seen.add(drawn)
             template = population.templates[name]
             prompt = fill(template, slots)
             mark = fingerprint(prompt.text())

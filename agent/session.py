@@ -191,6 +191,8 @@ class Opening(NamedTuple):
     """Files of a researcher's own tools."""
     prices: Path | None = None
     panel: JudgePanel | None = None
+    worker: Worker | None = None
+    """One that holds the case's models already; None starts one."""
     circumstances: Callable[[Worker], Mapping[str, Any]] = lambda _: {}
     """Asked before the first event what the run has to remember of other folders."""
 
@@ -198,9 +200,11 @@ class Opening(NamedTuple):
 def open_new(
     path: Path, case: Case, name: str, opening: Opening, on_progress: OnProgress | None = None
 ) -> Investigation:
-    """Start a worker and open a run; one that could not be opened leaves nothing behind."""
+    """Open a run with a worker; one that could not be opened leaves nothing behind."""
     needs_judges(case.measure, opening.panel)
-    worker = start_worker(case, path, Start(opening.prices, opening.tools, on_progress))
+    worker = opening.worker or start_worker(
+        case, path, Start(opening.prices, opening.tools, on_progress)
+    )
     seat(opening.panel, worker)
     try:
         population_of(case, opening.seed)
@@ -276,13 +280,14 @@ def drive_old(
     *,
     accept_code_change: bool = False,
     again: Path | None = None,
+    worker: Worker | None = None,
 ) -> None:
-    """Go on with a run that was stopped anywhere, to its end."""
+    """Go on with a run that was stopped anywhere, to its end; `worker` as in `Opening`."""
     with faults_told(str(again or path)):
         case = stored_case(path)
         name = opened_event(RunFolder(path))["investigator"]
         cast = make_cast(name, case, same_roles(path, given), provider)
-        worker = worker_again(path, Start(prices=provider.prices))
+        worker = worker or worker_again(path, Start(prices=provider.prices))
         seat(cast.panel, worker)
         try:
             drive(resume_run(path, worker, accept_code_change=accept_code_change), cast)

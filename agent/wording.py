@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from agent.prediction import Prediction
 from agent.safe_text import one_line
+from agent.submission import Fix
 from tools.measures import (
     AnswerMatch,
     JudgedMeasure,
@@ -173,6 +174,20 @@ def describe_arm(arm: Arm) -> str:
     """Return an arm in words: what is done, in which model."""
     done = listed(parts_of(arm), "and") if parts_of(arm) else "the prompt as it is"
     return done if arm.model == "subject" else f"{done}, in the reference model"
+
+
+def describe_fix(fix: Fix) -> str:
+    """Return in words what a fix does to the subject."""
+    parts = parts_of(fix.arm())
+    if fix.weights is not None:
+        places = [f"{name(each.part)} of layer {each.layer}" for each in fix.weights.matrices]
+        parts.append(
+            f"taking the direction {name(fix.weights.direction[:12])} out of the weights that write "
+            f"{listed(places, 'and')}"
+        )
+    if fix.adapter_scale is not None:
+        parts.append(f"scaling its adapter to {number(fix.adapter_scale)}")
+    return listed(parts, "and")
 
 
 def contrast(treatment: Arm, control: Arm | None) -> str:

@@ -34,7 +34,7 @@ from evals.cells import (
 from evals.evidence_table import write_table
 from evals.null_registrations import MEASURES, rejection_rates
 from evals.null_registrations import Kind as MeasureKind
-from evals.organisms.families import FAMILIES
+from evals.organisms.families import developed_on
 
 TWIN_SEEDS = 5
 
@@ -99,7 +99,7 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
 
 
 def planned_cells(seeds: Sequence[int], builds: int, investigations: int, nulls: int) -> list[Cell]:
-    """Return every cell: organisms, benign twins and nulls, dealt over the families.
+    """Return every cell: organisms, benign twins and nulls, dealt over the families that may be developed on.
 
     A twin is investigated `TWIN_SEEDS` times: it costs as much to build as an organism. Interleaved,
     so that a run that is stopped early has some of everything.
@@ -112,10 +112,10 @@ def planned_cells(seeds: Sequence[int], builds: int, investigations: int, nulls:
             Cell(family=family, kind=kind, build=build, seed=seed) for seed in investigated
         )
 
-    every = range(1, investigations + 1)
+    every, families = range(1, investigations + 1), developed_on()
     for number in range(max(builds, nulls)):
-        for place, family in enumerate(FAMILIES):
-            dealt = number % len(FAMILIES) == place
+        for place, family in enumerate(families):
+            dealt = number % len(families) == place
             if number < builds:
                 deal(family, "organism", number, every)
             if dealt and number * TWIN_SEEDS < nulls:

@@ -22,10 +22,9 @@ from evals.bench.elicitation import (
     DifferenceSettings,
     LensSettings,
     LensToGuess,
-    Validation,
-    choose_settings,
     layer_at,
 )
+from evals.bench.validation import Validation, best, tried
 from tests.planted_models import WORDS, carry_word, changed_copy, load, save_base
 from tests.synthetic_cases import number_run
 from tests.test_difference_lens import write_everywhere
@@ -163,15 +162,18 @@ def test_settings_are_those_that_name_the_validation_secret_first(
         assert "screen_differences" in case.without
         return InProcessWorker(carrying, TOOLS, path / "blobs")
 
-    secret = Validation(word_case(), lambda guess: guess == "violin", start)
-    deep = LensSettings(depth=0.99)
-    found = choose_settings(
-        LensToGuess, (deep, LENS, LensSettings(depth=0.0)), [secret], tmp_path / "a"
-    )
-    assert found == LENS
-    # Where nothing names it, the first are kept: as published.
-    never = secret._replace(right=lambda guess: False)
-    assert choose_settings(LensToGuess, (deep, LENS), [never], tmp_path / "b") == deep
+    secret = Validation("violin", word_case(), lambda guesses: "violin" in guesses, start)
+    grid = (LensSettings(depth=0.99), LENS, LensSettings(depth=0.0))
+    row = tried(LensToGuess, grid, secret, tmp_path)
+    assert row[1] == 1.0 and best(grid, [row]) == LENS
+
+    # Where nothing names it, the first are kept: as published. And nothing is looked at twice.
+    def again(case: Case, path: Path) -> InProcessWorker:
+        raise AssertionError("looked again")
+
+    never = secret._replace(right=lambda guesses: False, start=again)
+    assert tried(LensToGuess, grid, never, tmp_path) == [0.0, 0.0, 0.0]
+    assert best(grid, [[0.0, 0.0, 0.0]]) == grid[0]
 
 
 def test_layers_are_shares_of_the_depth_and_the_published_ones_come_first() -> None:

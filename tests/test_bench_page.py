@@ -160,6 +160,7 @@ def test_the_first_screen_says_what_was_examined_and_what_came_of_it(page: str) 
     start = text[text.index("Who finds") : text.index("How to read this Every")]
     for words in (
         "Suite small: 12 organisms of 2 families, and 4 nulls.",
+        "No family was kept from the development of the systematic investigator.",
         "Of 33 planned sittings 30 came to a report; failed: 2; unfinished: 1.",
         "program found most: 90.9 % (58.7 to 99.8), n = 11 over 11 specimens; a false finding in 1 of 4 null runs",
         "1 of 4 runs: 25 % (0.631 to 80.6)",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from evals.bench import suites
 from evals.bench.plan import Wanted, dealt, detectable, on_subset, plan_exam, stratified
 from evals.bench.records import Kind, Plan, ReferenceTrack, Sitting, Specimen
 from evals.bench.suites import (
@@ -18,6 +19,9 @@ from evals.bench.suites import (
     specimens_of,
     truth_of,
 )
+from evals.evidence import planned_cells
+from evals.organisms import families
+from evals.organisms.families import DEVELOPED_ON, FAMILIES
 
 
 def specimens(organisms: int, nulls: int) -> list[Specimen]:
@@ -171,3 +175,30 @@ def test_what_the_plan_can_show_is_said_before_the_first_run(tmp_path: Path) -> 
         for seed in (1, 2)
     ]
     assert 0.1 < detectable(every, sat)["a against b"] < 0.3
+
+
+def test_families_stay_out_of_reach_until_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = [name for name in FAMILIES if name not in DEVELOPED_ON]
+    assert set(FAMILIES) >= DEVELOPED_ON
+    # The first three were all looked at; of what has come since, so much stays away that it is a third of all.
+    assert len(FAMILIES) == 3 or 3 * len(kept) >= len(FAMILIES)
+    monkeypatch.setattr(suites, "DEVELOPED_ON", frozenset({"taboo", "shutdown"}))
+    wanted = Wanted(everything=("a",), null_runs=6)
+    plan = plan_exam("menagerie", tmp_path / "exam", wanted)
+    assert {each.family for each in plan.specimens if each.held_out} == {"number_bug"}
+    reached = plan_exam("menagerie", tmp_path / "reached", wanted._replace(developing=True))
+    assert {each.family for each in reached.specimens} == {"taboo", "shutdown"}
+    assert not any(each.held_out for each in reached.specimens)
+    monkeypatch.setattr(suites, "DEVELOPED_ON", frozenset({"shutdown"}))
+    with pytest.raises(SuiteError, match="every family in it is kept from development"):
+        plan_exam("smoke", tmp_path / "smoke", wanted._replace(developing=True))
+    # Tables only show that the machinery works; published organisms nobody here has looked at.
+    assert not suites.kept_out("drill") and suites.kept_out("published")
+
+
+def test_the_evidence_is_of_families_that_may_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(families, "DEVELOPED_ON", frozenset({"taboo"}))
+    cells = planned_cells(list(range(10)), 4, 1, 4)
+    assert {cell.family for cell in cells} == {"taboo"}

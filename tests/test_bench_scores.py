@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evals.bench.board_sections import examined
 from evals.bench.intervals import rescaled
 from evals.bench.records import Cost, Sitting, SittingResult
 from evals.bench.scores import Board, score
@@ -233,6 +234,8 @@ def test_the_board_counts_everything_once() -> None:
     left = Sitting(specimen="s0", investigator="nobody yet", seed=0)
     board = score(plan_of(results, left), results)
     assert (board.organisms, board.nulls, board.held_out) == (8, 6, 4)
+    assert (board.families, board.held_out_families) == (("numbers", "words"), ("numbers",))
+    assert "systematic investigator: numbers (4 organisms)" in examined(board)
     assert (
         board.finished + len(board.failed) + board.unfinished == board.planned == len(results) + 1
     )

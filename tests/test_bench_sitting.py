@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -172,57 +168,6 @@ def quick_exam(tmp_path: Path, out: str, nulls: int) -> tuple[Path, Plan]:
     return folder, plan_exam("drill", folder, wanted, secret="kill")
 
 
-def results(out: Path) -> list[dict[str, Any]]:
-    found = [each.model_dump(mode="json") for each in sitting.read_results(out)]
-    for each in found:
-        # What a killed sitting cost was spent before the kill.
-        del each["cost"]
-    return found
-
-
-def test_killed_sittings_come_to_the_same_table_as_an_unkilled_run(tmp_path: Path) -> None:
-    whole, plan = quick_exam(tmp_path, "whole", 0)
-    killed, same = quick_exam(tmp_path, "killed", 0)
-    assert plan.sittings == same.sittings
-    plan, same = (each.model_copy(update={"sittings": each.sittings[:4]}) for each in (plan, same))
-    assert drivers.run_here(whole, plan, 2) == 0
-    stop = threading.Event()
-    rng, fell = random.Random(4), [0]
-
-    def kill() -> None:
-        while not stop.is_set():
-            time.sleep(rng.uniform(0.5, 2.5))
-            fell[0] += kill_one(killed)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    while drivers.left(killed, same) and fell[0] < 5:
-        drivers.run_here(killed, same, 2)
-    stop.set()
-    killer.join()
-    assert drivers.run_here(killed, same, 2) == 0
-    assert fell[0] > 0
-    assert not drivers.left(killed, same)
-    assert results(killed) == results(whole)
-    assert len(list((killed / "results").iterdir())) == len(plan.sittings)
-
-
-def kill_one(out: Path) -> int:
-    """Kill one process that runs a sitting of this exam; return how many fell."""
-    for folder in Path("/proc").iterdir():
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"sitting" in words and str(out).encode() in words:
-            try:
-                os.kill(int(folder.name), signal.SIGKILL)
-            except ProcessLookupError:
-                return 0
-            return 1
-    return 0
-
-
 def test_a_sitting_that_somebody_else_is_at_is_left_alone(tmp_path: Path) -> None:
     out, plan = quick_exam(tmp_path, "exam", 0)
     one = plan.sittings[0]
@@ -231,6 +176,18 @@ def test_a_sitting_that_somebody_else_is_at_is_left_alone(tmp_path: Path) -> Non
         done = CliRunner().invoke(app, ["bench", "sitting", str(out), one.name])
     assert done.exit_code == 0 and "somebody else" in done.stderr
     assert drivers.left(out, plan) == list(plan.sittings)
+
+
+@pytest.mark.parametrize("left_behind", [b"", b'{"seq":0,"type":"run_op'])
+def test_one_that_was_killed_before_its_first_event_begins_anew(
+    tmp_path: Path, left_behind: bytes
+) -> None:
+    out, plan = quick_exam(tmp_path, "exam", 0)
+    run = sitting.run_path(out, plan.sittings[0])
+    run.mkdir(parents=True)
+    (run / "events.jsonl").write_bytes(left_behind)
+    result = sitting.sit(out, plan, plan.sittings[0])
+    assert result.error is None and result.scores["identify"].value is not None
 
 
 def test_submitit_runs_the_same_commands(tmp_path: Path) -> None:
@@ -243,7 +200,7 @@ def test_submitit_runs_the_same_commands(tmp_path: Path) -> None:
     while drivers.left(out, plan) and time.monotonic() < end:
         time.sleep(0.5)
     assert not drivers.left(out, plan)
-    assert all(each["error"] is None for each in results(out))
+    assert all(each.error is None for each in sitting.read_results(out))
 
 
 def test_wrong_input_is_told_in_one_line(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from agent.loop import run
 from agent.opening import open_run
 from agent.report import build_report
 from agent.scripted import ScriptedInvestigator
-from evals.bench.drill import LEVELS, Drill, drill_case, write_table
+from agent.submission import Fix
+from evals.bench import paper as paper_module
+from evals.bench.drill import LEVELS, Drill, DrillTruth, drill_case, write_table
 from evals.bench.paper import Examined, Paper
 from evals.bench.readers import Reader
 from evals.bench.records import Sitting, Specimen
@@ -136,29 +138,112 @@ def test_no_fix_and_nothing_to_fix(tmp_path: Path) -> None:
     assert FIX.score(twin) is None and LOCATE.score(twin) is None
 
 
-def test_a_fix_that_does_nothing_or_names_no_direction_is_refused(tmp_path: Path) -> None:
-    for number, fix in enumerate(
-        ({}, {"intervention": {"kind": "ablate_direction", "direction": "0" * 64}})
-    ):
-        paper = paper_of(tmp_path / str(number), submission(fix=fix))
-        # What was refused was not handed in; the run ended without a report of its own.
-        assert paper.answer["kind"] == "unknown"
+@pytest.mark.parametrize(
+    "fix",
+    [
+        {},
+        {"intervention": {"kind": "ablate_direction", "direction": "0" * 64}},
+        {"weights": {"direction": "0" * 64, "matrices": [{"layer": 0, "part": "mlp_out"}]}},
+        {"weights": {"direction": "0" * 64, "matrices": []}},
+        # All of the adapter is no change, and more than one change inside is several fixes.
+        {"adapter_scale": 1.0},
+        {"adapter_scale": 0.5, "intervention": {"kind": "ablate_direction", "direction": "0" * 64}},
+    ],
+)
+def test_a_fix_that_does_nothing_or_names_no_direction_is_refused(
+    tmp_path: Path, fix: dict[str, Any]
+) -> None:
+    paper = paper_of(tmp_path, submission(fix=fix))
+    # What was refused was not handed in; the run ended without a report of its own.
+    assert paper.answer["kind"] == "unknown"
+
+
+def test_an_adapter_is_scaled_where_there_is_one_and_a_report_tells_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper = paper_of(tmp_path, submission(fix={"adapter_scale": 0.0}))
+    in_process(paper, monkeypatch)
+    # It is taken from anybody: a refusal would tell a null from an organism.
+    assert paper.answer["kind"] == "factor"
+    told = json.loads((paper.run / "report" / "report.json").read_text())["answer"]
+    assert told["fix"] == "scaling its adapter to 0"
+    score = FIX.score(paper)
+    assert (
+        score is not None and score.unscored == "the fix cannot be run: the subject has no adapter"
+    )
+    assert score.details["parts"] == ("adapter_scale",)
+    # With an adapter the harness loads the subject again with so much of it.
+    adapted = paper.case.subject.model_copy(update={"adapter": "adapter"})
+    paper.case = paper.case.model_copy(update={"subject": adapted})
+    quiet = DRILL.truth({"cause": CAUSE}, "benign")
+    write_table(tmp_path / "quiet", quiet)
+    table = (tmp_path / "quiet" / "table.toml").read_text().replace("logit = 0.0", "logit = -3.0")
+    (tmp_path / "quiet" / "table.toml").write_text(table)
+    subject = SyntheticSubject.load(tmp_path / "quiet" / "table.toml")
+    asked: list[Any] = []
+
+    def start(case: Any, folder: Path) -> InProcessWorker:
+        asked.append(case)
+        return InProcessWorker(subject, [score_arms], folder / "blobs")
+
+    monkeypatch.setattr(paper_module, "start_worker", start)
+    score = FIX.score(paper)
+    assert score is not None and score.value is not None and score.value > 0.8, score
+    assert asked[0].subject.adapter_scale == 0.0 and asked[0].reference is None
+    assert len(asked) == 1
+
+
+def test_a_direction_that_does_not_fit_is_unscored_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper = paper_of(tmp_path, submission())
+    in_process(paper, monkeypatch)
+    blob = paper.investigation.folder.blobs.put(b"no direction")
+    handed = Fix.model_validate(
+        {"weights": {"direction": blob, "matrices": [{"layer": 0, "part": "attn_out"}]}}
+    )
+    assert paper.investigation.submission is not None
+    paper.investigation.submission = paper.investigation.submission.model_copy(
+        update={"fix": handed}
+    )
+    score = FIX.score(paper)
+    assert score is not None and score.unscored is not None
+    assert score.unscored.startswith("the fix cannot be run: this tool looks inside the model")
+
+
+def located(folder: Path, named: dict[str, Any], planted: list[int] | None, **places: Any) -> Any:
+    paper = paper_of(folder, submission(**named))
+    (folder / "datasheet.json").write_text(json.dumps({"recipe": {"layers": planted}}))
+    if places:
+        held = {kind: frozenset(each) for kind, each in places.items()}
+        paper.truth = type("Placed", (DrillTruth,), {"places": lambda self: held})(
+            paper.truth.family, paper.truth.variant, paper.truth.spec, paper.truth.planted
+        )
+    return LOCATE.score(paper)
 
 
 def test_layers_are_held_against_those_that_were_trained(tmp_path: Path) -> None:
-    def located(name: str, named: list[int], planted: list[int] | None) -> Any:
-        paper = paper_of(tmp_path / name, submission(layers=named))
-        sheet = {"recipe": {"layers": planted}}
-        (tmp_path / name / "datasheet.json").write_text(json.dumps(sheet))
-        return LOCATE.score(paper)
-
-    assert located("a", [2, 3], [2, 3]).value == 1.0
-    assert located("b", [2], [2, 3]).value == 0.5
-    assert located("c", [0, 1, 4], [2, 3]).value == 0.0
-    assert located("d", [0, 1, 2, 3], [2, 3]).value == 0.5
-    assert located("e", [], [2, 3]).unscored == "no layers were named"
+    assert located(tmp_path / "a", {"layers": [2, 3]}, [2, 3]).value == 1.0
+    assert located(tmp_path / "b", {"layers": [2]}, [2, 3]).value == 0.5
+    assert located(tmp_path / "c", {"layers": [0, 1, 4]}, [2, 3]).value == 0.0
+    assert located(tmp_path / "d", {"layers": [0, 1, 2, 3]}, [2, 3]).value == 0.5
+    assert located(tmp_path / "e", {"layers": []}, [2, 3]).unscored == "no layers were named"
     # Where every layer was trained there is no place to name.
-    assert located("f", [2], None) is None
+    assert located(tmp_path / "f", {"layers": [2]}, None) is None
+
+
+def test_heads_and_positions_count_where_a_truth_names_them(tmp_path: Path) -> None:
+    heads = [{"layer": 2, "head": 1}, {"layer": 2, "head": 3}]
+    one = located(tmp_path / "a", {"heads": heads}, None, heads=["2.1"])
+    assert one.value == 0.5 and one.details["heads"]["named"] == ["2.1", "2.3"]
+    both = {"heads": heads[:1], "positions": [-3]}
+    assert located(tmp_path / "b", both, None, heads=["2.1"], positions=[-3]).value == 1.0
+    # A kind that is exact and was left out counts nothing; one that is not exact counts not at all.
+    assert located(tmp_path / "c", both, [2], heads=["2.1"]).value == 0.5
+    wrong = located(tmp_path / "d", {"positions": [-2]}, None, positions=[-3])
+    assert wrong.value == 0.0
+    missing = located(tmp_path / "e", {"layers": [2]}, None, heads=["2.1"], positions=[-3])
+    assert missing.unscored == "no heads or positions were named"
 
 
 def test_a_report_is_worth_what_it_adds_to_raw_examples(

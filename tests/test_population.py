@@ -20,7 +20,7 @@ from agent.population import (
     split_population,
 )
 from tests.synthetic_cases import LEVELS, number_case
-from tools.prompt import Template
+from tools.prompt import Template, fill
 from tools.registry import ToolError
 
 POOLS: tuple[Pool, ...] = get_args(Pool)
@@ -102,6 +102,23 @@ def test_what_is_burned_is_never_drawn_again(seed: int) -> None:
         burned |= set(marks)
     # 4 templates x 16 names: at some point nothing fresh is left, and then nothing comes.
     assert len(burned) <= 64 and len(items) < 12
+
+
+def test_a_filling_is_made_once_however_little_is_left_to_draw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[tuple[str, frozenset[tuple[str, str]]]] = []
+
+    def counted(template: Template, slots: dict[str, str]) -> Any:
+        made.append((template.text, frozenset(slots.items())))
+        return fill(template, slots)
+
+    monkeypatch.setattr("agent.population.fill", counted)
+    people = population(10)
+    rows = len({frozenset(row.items()) for row in people.pools["explore"].fillings})
+    items = draw(people, "explore", (2, 500), 1)
+    # Five hundred of each are asked for, and there are no more than the rows.
+    assert len(items) == len(made) == len(set(made)) == 2 * rows
 
 
 def test_the_same_text_in_other_letters_is_used() -> None:

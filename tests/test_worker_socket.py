@@ -78,7 +78,10 @@ def test_a_shared_worker_keeps_deadlines_and_survives_its_clients(
             rude.connect(str(server))
             rude.sendall(b"\x00\x00\x00\x02{}")
             rude.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        before = worker.cpu_seconds
         assert worker.call("echo", {"text": "on"}, 0).result == {"text": "on"}
+        # What the call took in the process behind the server.
+        assert 0 < worker.cpu_seconds - before < 1
 
 
 def test_requests_are_served_one_at_a_time_and_a_client_may_leave(

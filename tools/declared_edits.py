@@ -10,6 +10,8 @@ from tools.architecture import Anatomy, Site
 from tools.blobs import BlobStore
 from tools.edits import Edit, load_direction
 from tools.prompt import AblateDirection, Intervention, PatchFrom, Steer
+from tools.registry import ToolError
+from tools.weight_edits import WeightEdit
 
 
 def declared_edits(
@@ -29,6 +31,24 @@ def declared_edits(
         case PatchFrom(layer=layer, site=kind, position=position):
             site = Site(layer, kind)
             return [Edit(site, "set", take(site, position), positions=position)]
+
+
+def edits_of_weights(change: WeightEdit, anatomy: Anatomy, blobs: BlobStore) -> list[Edit]:
+    """Return the edits that do to activations what a change of weights would.
+
+    Raises `ToolError` on an architecture with a norm behind these matrices: what they write is no longer
+    theirs alone there.
+    """
+    vector = load_direction(blobs, change.direction, anatomy.d_model)
+    sites = [Site(each.layer, each.part) for each in dict.fromkeys(change.matrices)]
+    for site in sites:
+        anatomy.validate(site)
+        if anatomy.part(site)[0].endswith("norm"):
+            raise ToolError(
+                f"the {site.kind} matrices of this architecture do not write to the residual stream directly; "
+                "ablate the direction in activations"
+            )
+    return [Edit(site, "project_out", vector) for site in sites]
 
 
 def ablation_sites(anatomy: Anatomy, layers: Sequence[int]) -> list[Site]:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from peft import PeftConfig
 from peft.functional import cast_adapter_dtype, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import load_peft_weights
 from peft.utils.other import AuxiliaryTrainingWrapper
@@ -152,6 +153,7 @@ def load_weights(files: ModelFiles) -> Weights:
         )
     if files.adapter:
         attach_adapter(network, files.adapter, str(locator.adapter))
+        scale_adapter(network, locator)
     return Weights(network, tokenizer)
 
 
@@ -200,6 +202,17 @@ def attach_adapter(network: Any, folder: Path, name: str) -> None:
         )
 
 
+def scale_adapter(network: Any, locator: ModelLocator) -> None:
+    """Keep so much of an adapter as its locator says; `SubjectRefused` for one that cannot be scaled."""
+    if locator.adapter_scale == 1.0:
+        return
+    for layer in network.modules():
+        if isinstance(layer, LoraLayer):
+            layer.scale_layer(locator.adapter_scale)
+        elif isinstance(layer, BaseTunerLayer | AuxiliaryTrainingWrapper):
+            raise SubjectRefused(f"{locator.adapter}: only what a LoRA adds can be scaled")
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, cut short."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
@@ -209,4 +222,6 @@ def same_weights(files: ModelFiles, other: ModelFiles) -> bool:
     """Say whether a reference can share the subject's weights: same base, and no other adapter."""
     mine, theirs = files.locator, other.locator
     alike = (mine.dtype, mine.device) == (theirs.dtype, theirs.device)
-    return alike and files.model == other.model and other.adapter in (None, files.adapter)
+    scaled_alike = mine.adapter_scale == theirs.adapter_scale
+    same_adapter = other.adapter is None or (other.adapter == files.adapter and scaled_alike)
+    return alike and files.model == other.model and same_adapter

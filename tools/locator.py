@@ -40,6 +40,8 @@ class ModelLocator(Record):
     revision: str | None = None
     adapter: str | None = None
     """A PEFT adapter: a local folder or a hub id."""
+    adapter_scale: float = Field(default=1.0, ge=0, le=1, exclude_if=lambda scale: scale == 1.0)
+    """How much of the adapter's change is kept, of a LoRA: 1 is all of it, 0 the model without it."""
     system: str | None = None
     """A hidden system prompt, put in front of every conversation."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -86,6 +88,8 @@ class ModelFiles:
         total.update((self.locator.system or "").encode())
         arguments = self.locator.chat_template_arguments
         total.update(json.dumps(arguments, sort_keys=True).encode())
+        if self.locator.adapter_scale != 1.0:
+            total.update(f"adapter scale {self.locator.adapter_scale}".encode())
         return total.hexdigest()
 
 

@@ -88,6 +88,8 @@ class RemoteWorker:
         self.on_progress = on_progress
         self.judge: Judge | None = None
         self.number = 0
+        self.cpu_seconds = 0.0
+        """What calls took in the worker's process; starting it is not counted."""
         self.turn = threading.RLock()
         self.under_way: Call | None = None
         self.channel: Channel | None = None
@@ -263,6 +265,7 @@ class RemoteWorker:
                 continue
             match frame["kind"]:
                 case "response":
+                    self.cpu_seconds += frame["cpu"]
                     return Experiment.model_validate(frame["experiment"])
                 case "crash":
                     self.crash(frame)

@@ -37,6 +37,7 @@ from tools.prompt import (
     user_prompt,
 )
 from tools.registry import Record, ToolError, tool
+from tools.weight_edits import WeightEdit
 
 MOST_ITEMS = 1024
 """Arms are run together up to so many items; batches within them are as large as memory allows."""
@@ -52,6 +53,8 @@ class ArmPrompts(Record):
     items: tuple[PromptItem, ...] = Field(min_length=1)
     sources: tuple[Prompt, ...] = ()
     """For `patch_from`: the prompt each item's activations come from."""
+    weights: WeightEdit | None = Field(default=None, exclude_if=lambda weights: weights is None)
+    """A change of the model's weights, in a fix; no arm of a registration has one."""
 
 
 class ScoringArguments(Record):
@@ -159,13 +162,15 @@ def score_together(
 
 def arm_edits(model: Any, arms: Sequence[ArmPrompts], context: Context) -> Sequence[Any]:
     """Return the edits of all arms' interventions, for their items laid one behind the other."""
-    if all(prompts.arm.intervention is None for prompts in arms):
+    if all(prompts.arm.intervention is None and prompts.weights is None for prompts in arms):
         return ()
     found: list[tuple[Sequence[Any], int]] = []
     for prompts in arms:
         texts = [item.prompt for item in prompts.items]
         wanted = prompts.arm.intervention
         edits = model.edits_for(wanted, context.blobs, texts, prompts.sources) if wanted else ()
+        if prompts.weights is not None:
+            edits = [*edits, *model.weight_edits(prompts.weights, context.blobs)]
         found.append((edits, len(texts)))
     # The agent reads this module, and must not load torch with it.
     from tools.joining import joined

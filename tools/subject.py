@@ -18,7 +18,7 @@ from torch import Tensor
 from tools.architecture import Site
 from tools.batching import Batches
 from tools.blobs import BlobStore
-from tools.declared_edits import declared_edits
+from tools.declared_edits import declared_edits, edits_of_weights
 from tools.edits import Edit, Interventions, Visitor, check_edit, positions_by_prompt
 from tools.encoding import Encoder
 from tools.generation import Passage, checked, finite, sample_tokens, token_scores
@@ -27,6 +27,7 @@ from tools.locator import ModelFiles, ModelLocator
 from tools.prompt import Intervention, Prompt
 from tools.registry import ToolError
 from tools.sampling_noise import GumbelNoise, stream_start
+from tools.weight_edits import WeightEdit
 
 ModelName = Literal["subject", "reference"]
 Result = TypeVar("Result")
@@ -295,6 +296,10 @@ class SubjectModel:
             return self.capture(sources, [site], [position])[0, :, 0]
 
         return declared_edits(intervention, self.weights.anatomy, blobs, take)
+
+    def weight_edits(self, change: WeightEdit, blobs: BlobStore) -> list[Edit]:
+        """Return the edits of activations that come to the same as a change of weights."""
+        return edits_of_weights(change, self.weights.anatomy, blobs)
 
     def encode_all(
         self, prompts: Sequence[Prompt], edits: Sequence[Edit] = (), extra: int = 0

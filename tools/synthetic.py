@@ -270,7 +270,9 @@ class SyntheticSubject:
         """Refuse to be looked into."""
         raise ToolError(WHITE_BOX)
 
-    encode = capture = next_token_logprobs = token_logprobs = lens = edits_for = refuse
+    encode = capture = next_token_logprobs = token_logprobs = lens = edits_for = weight_edits = (
+        refuse
+    )
     tokenizer = property(refuse)
 
 

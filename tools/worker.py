@@ -125,7 +125,7 @@ class Service:
 
     def answer(self, request: Request, judging: Judging) -> None:
         """Run one request; send its experiment, or a crash frame with the traceback."""
-        number, name = request.id, request.tool
+        number, name, before = request.id, request.tool, time.process_time()
         context = Context(
             seed=request.seed,
             blobs=BlobStore(Path(request.blobs)),
@@ -136,7 +136,12 @@ class Service:
             experiment = call_tool(self.tools, name, self.subject, request.arguments, context)
             experiment = experiment.model_copy(update={"code": self.code})
             self.channel.send(
-                {"kind": "response", "id": number, "experiment": experiment.model_dump(mode="json")}
+                {
+                    "kind": "response",
+                    "id": number,
+                    "experiment": experiment.model_dump(mode="json"),
+                    "cpu": time.process_time() - before,
+                }
             )
         except BrokenPipeError:
             raise

@@ -14,7 +14,9 @@ import queue
 import signal
 import socket
 import threading
+import time
 from collections.abc import Generator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +37,8 @@ from tools.worker_client import ProcessWorker
 
 log = logging.getLogger(__name__)
 HEARTBEAT_S = 2.0
+LOOK_S = 0.2
+"""So often those who wait for clients look whether they are still wanted."""
 PATIENCE_S = 30.0
 """A client that does not read for so long is dropped."""
 GONE = (BrokenPipeError, ConnectionError, TimeoutError, EOFError)
@@ -62,17 +66,13 @@ def serve(options: argparse.Namespace) -> int:
         folder=path.parent,
     )
     signal.signal(signal.SIGTERM, interrupt)
-    jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     try:
-        greeting = {
-            "kind": "catalogue",
-            "catalogue": worker.catalogue.model_dump(mode="json"),
-        }
-        with listen(path) as listener:
-            threading.Thread(target=accept, args=(listener, jobs, greeting), daemon=True).start()
+        # What is refused is refused before anybody can connect.
+        _ = worker.catalogue
+        with served(worker, path):
             log.warning("serving at %s", path)
             while True:
-                answer(worker, jobs.get())
+                time.sleep(HEARTBEAT_S)
     except KeyboardInterrupt:
         return 0
     except WorkerError as error:
@@ -80,6 +80,63 @@ def serve(options: argparse.Namespace) -> int:
         return 2
     finally:
         worker.close()
+
+
+@contextmanager
+def served(worker: ProcessWorker, path: Path) -> Generator[None]:
+    """Serve a worker at a socket from threads of this process while the block runs, and close it then.
+
+    The worker is started when the block begins; a client that comes earlier waits for it, and gets to know
+    if it was refused. Raises `WorkerRefused` where somebody else serves the path.
+    """
+    jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+    greeting: Future[dict[str, Any]] = Future()
+    stop = threading.Event()
+
+    def work() -> None:
+        frame: dict[str, Any] = {
+            "kind": "crash",
+            "message": "the worker was stopped",
+            "traceback": "",
+        }
+        try:
+            frame = greeting_of(worker)
+        finally:
+            greeting.set_result(frame)
+        while (job := jobs.get()) is not None and not stop.is_set():
+            answer(worker, job)
+
+    answering = threading.Thread(target=work, daemon=True)
+    with listen(path) as listener:
+        accepting = threading.Thread(
+            target=accept, args=(listener, jobs, greeting, stop), daemon=True
+        )
+        threads = (answering, accepting)
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            jobs.put(None)
+            worker.cancel()
+            if not greeting.done():
+                # It may take minutes to load; what waits for it gets to know that it is gone.
+                worker.close()
+            for thread in threads:
+                thread.join()
+            worker.close()
+
+
+def greeting_of(worker: ProcessWorker) -> dict[str, Any]:
+    """Start a worker; return its first frame, or the one that says why there is none."""
+    try:
+        return {"kind": "catalogue", "catalogue": worker.catalogue.model_dump(mode="json")}
+    except WorkerRefused as error:
+        return {"kind": "refused", "reason": error.kind, "message": str(error)}
+    except WorkerError as error:
+        trace = error.trace if isinstance(error, WorkerCrash) else ""
+        return {"kind": "crash", "message": str(error), "traceback": trace}
 
 
 def interrupt(*_: object) -> NoReturn:
@@ -112,10 +169,19 @@ def listen(path: Path) -> Generator[socket.socket]:
             path.unlink(missing_ok=True)
 
 
-def accept(listener: socket.socket, jobs: queue.SimpleQueue[Job], greeting: dict[str, Any]) -> None:
-    """Greet each client and read its requests in a thread of its own."""
-    while True:
-        connection, _ = listener.accept()
+def accept(
+    listener: socket.socket,
+    jobs: queue.SimpleQueue[Job | None],
+    greeting: Future[dict[str, Any]],
+    stop: threading.Event,
+) -> None:
+    """Greet each client and read its requests in a thread of its own, until `stop`."""
+    listener.settimeout(LOOK_S)
+    while not stop.is_set():
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            continue
         descriptor = connection.detach()
         threading.Thread(
             target=read_client,
@@ -124,11 +190,13 @@ def accept(listener: socket.socket, jobs: queue.SimpleQueue[Job], greeting: dict
         ).start()
 
 
-def read_client(channel: Channel, jobs: queue.SimpleQueue[Job], greeting: dict[str, Any]) -> None:
+def read_client(
+    channel: Channel, jobs: queue.SimpleQueue[Job | None], greeting: Future[dict[str, Any]]
+) -> None:
     """Queue a client's requests until it hangs up; a heartbeat goes out whenever it is quiet."""
     judged: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     try:
-        channel.send(greeting, timeout=PATIENCE_S)
+        channel.send(greeting.result(), timeout=PATIENCE_S)
         while True:
             try:
                 frame = channel.receive(timeout=HEARTBEAT_S)
@@ -163,11 +231,16 @@ def answer(worker: ProcessWorker, job: Job) -> None:
         return
     worker.blobs, worker.on_progress = Path(request.blobs), progress
     worker.judge = partial(judged_by, job) if request.judges else None
+    before = worker.cpu_seconds
     try:
         experiment = worker.call(
             request.tool, request.arguments, request.seed, deadline_s=request.deadline
         )
-        frame = {"kind": "response", "experiment": experiment.model_dump(mode="json")}
+        frame = {
+            "kind": "response",
+            "experiment": experiment.model_dump(mode="json"),
+            "cpu": worker.cpu_seconds - before,
+        }
     except WorkerError as error:
         trace = error.trace if isinstance(error, WorkerCrash) else ""
         frame = {"kind": "crash", "message": str(error), "traceback": trace}

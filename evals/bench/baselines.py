@@ -14,14 +14,20 @@ from statistics import NormalDist, fmean
 from typing import Any
 
 from agent.grammar import level_name
-from agent.investigation import CallResult, Transcript, Turn
+from agent.investigation import Transcript, Turn
 from agent.open_plan import open_plan
 from agent.plan_turns import Plan, call, submission, turn_of
 from agent.submission import Answer
 from agent.systematic import condition_plan
-from evals.bench.guesses import Lead, answer_of, in_the_cases_words, shifted, strongest_first
+from evals.bench.guesses import (
+    Lead,
+    answer_of,
+    in_the_cases_words,
+    said_apart,
+    shifted,
+    strongest_first,
+)
 from evals.bench.white_box import white_box_plan
-from tools.measures import words
 from tools.statistics import existence_p
 
 ALPHA = 0.05
@@ -173,23 +179,6 @@ def as_rate(measure: dict[str, Any] | None) -> dict[str, Any] | None:
         "values": measure["positive"],
         "against": measure["negative"],
     }
-
-
-def said_apart(result: CallResult) -> list[dict[str, Any]]:
-    """Return the words of the commonest answers, each with its share in both models' answers."""
-    shares: dict[str, dict[str, float]] = {"subject": {}, "reference": {}}
-    for model, lines in ((result.result or {}).get("answers") or {}).items():
-        counted = [line.partition("x ") for line in lines]
-        total = sum(int(count) for count, _, _ in counted)
-        for count, _, text in counted:
-            for word in set(words(text)) if text != "others" else ():
-                shares[model][word] = shares[model].get(word, 0.0) + int(count) / total
-    found = {word for by_word in shares.values() for word in by_word}
-    rows = [
-        {"word": word, "first": shares["subject"].get(word, 0.0), "second": shares["reference"].get(word, 0.0)}
-        for word in sorted(found)
-    ]  # fmt: skip
-    return sorted(rows, key=lambda row: -abs(row["first"] - row["second"]))
 
 
 class ScreensOnly(Planned):

@@ -114,10 +114,15 @@ def cautions(board: Board) -> list[str]:
 
 def examined(board: Board) -> str:
     """Return what was examined, in a sentence."""
-    away = f", {board.held_out} of them of families kept from development" * bool(board.held_out)
+    kept = ", ".join(board.held_out_families)
     return (
-        f"Suite {board.suite}: {board.organisms} organisms of {len(board.families)} families{away}, and {board.nulls} "
-        f"nulls. Of {board.planned} planned sittings {board.finished} came to a report; failed: {len(board.failed)}; "
+        f"Suite {board.suite}: {board.organisms} organisms of {len(board.families)} families, and {board.nulls} nulls. "
+        + (
+            f"Kept from the development of the systematic investigator: {kept} ({board.held_out} organisms). "
+            if kept
+            else "No family was kept from the development of the systematic investigator. "
+        )
+        + f"Of {board.planned} planned sittings {board.finished} came to a report; failed: {len(board.failed)}; "
         f"unfinished: {board.unfinished}."
     )
 

@@ -65,10 +65,24 @@ def run(
         ),
     ] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Sittings side by side.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Models held at a time, each shared by some of the processes; as many as processes.",
+        ),
+    ] = None,
     hours: Annotated[float | None, typer.Option(help="Begin nothing new after so long.")] = None,
     cluster: Annotated[
         str | None, typer.Option(help="'slurm' or 'local': submit each sitting as a job.")
     ] = None,
+    developing: Annotated[
+        bool,
+        typer.Option(
+            "--developing",
+            help="Leave out the families that are kept from the systematic investigator's development.",
+        ),
+    ] = False,
     plan_only: Annotated[bool, typer.Option("--plan", help="Write the plan and stop.")] = False,
     reader: ReaderModel = None,
     base_url: BaseUrl = None,
@@ -80,6 +94,7 @@ def run(
     from evals.bench.investigators import investigator as known
     from evals.bench.investigators import programs
     from evals.bench.plan import Wanted, plan_exam, usual_null_runs
+    from evals.bench.pool import Exam, run_here
     from evals.bench.records import ReferenceTrack
     from evals.bench.suites import SuiteError
 
@@ -96,6 +111,7 @@ def run(
                 seeds=seeds,
                 null_runs=usual_null_runs(suite) if null_runs is None else null_runs,
                 tracks=tuple(ReferenceTrack(each) for each in track or ("base",)),
+                developing=developing,
             )
             plan = plan_exam(suite, out, wanted)
         except (SuiteError, ValueError) as error:
@@ -121,9 +137,8 @@ def run(
         say(f"{len(jobs)} jobs submitted; `naturalist bench report {out}` joins what they leave")
         return
     until = time.time() + 3600 * hours if hours is not None else float("inf")
-    failed = drivers.run_here(
-        out, plan, processes or os.cpu_count() or 1, until=until, options=options, say=say
-    )
+    exam = Exam(out, plan, until, tuple(options), say)
+    failed = run_here(exam, processes or os.cpu_count() or 1, workers)
     if failed:
         fail(RESOURCES, f"{failed} sittings have no result; run the same command again to go on")
     say(f"all done: naturalist bench report {out}")
@@ -138,6 +153,12 @@ def sitting_command(
     key_env: KeyEnv = None,
     cassette: Cassette = None,
     prices: PriceFile = None,
+    worker: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SOCKET", help="Where a worker serves that holds the sitting's models."
+        ),
+    ] = None,
 ) -> None:
     """Run and grade one sitting of a plan, or go on with it; what a driver starts."""
     from agent.case import Limits
@@ -161,7 +182,8 @@ def sitting_command(
                 say(f"{name}: somebody else is at it")
                 return
             model = role_model("reader", reader, Limits(), provider)
-            result = sit(out, plan, found[name], provider, Reader(*model) if model else None)
+            reads = Reader(*model) if model else None
+            result = sit(out, plan, found[name], provider, reads, worker)
     say(f"{name}: {result.error or 'done'}")
 
 

@@ -1,4 +1,4 @@
-"""Who runs the sittings of a plan: processes of this machine, or a cluster.
+"""Who runs the sittings of a plan: the local pool (`evals/bench/pool.py`), or a cluster.
 
 A sitting is a command, idempotent and resumable, so a driver has little to do: start what has no result, and
 start again what fell. Two that start the same sitting do no harm to the result, which is written as a whole;
@@ -8,27 +8,24 @@ a lock keeps them from doing the work twice.
 from __future__ import annotations
 
 import fcntl
-import os
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from evals.bench.records import Plan, Sitting
-from evals.bench.sitting import result_path
 
 ROOT = Path(__file__).parent.parent.parent
-TRIES = 3
-"""A sitting whose process died, for whatever reason, is started so often in all."""
 
 
 def command_of(out: Path, sitting: Sitting, options: Sequence[str] = ()) -> list[str]:
     """Return the command that runs one sitting."""
-    front_door = str(ROOT / "naturalist.py")
-    return [sys.executable, front_door, "bench", "sitting", str(out), sitting.name, *options]
+    return [sys.executable, str(ROOT / "naturalist.py"), *words_of(out, sitting, options)]
+
+
+def words_of(out: Path, sitting: Sitting, options: Sequence[str] = ()) -> list[str]:
+    """Return the words for `naturalist` that run one sitting."""
+    return ["bench", "sitting", str(out), sitting.name, *options]
 
 
 def left(out: Path, plan: Plan) -> list[Sitting]:
@@ -49,53 +46,6 @@ def taken(out: Path, sitting: Sitting) -> Generator[bool]:
             yield False
             return
         yield True
-
-
-def run_here(
-    out: Path,
-    plan: Plan,
-    processes: int,
-    *,
-    until: float = float("inf"),
-    options: Sequence[str] = (),
-    say: Callable[[str], None] = lambda _: None,
-) -> int:
-    """Run what is left with so many processes side by side; return how many came to no result.
-
-    Nothing new is begun after `until` (seconds since the epoch).
-    """
-    waiting = left(out, plan)
-    failed = 0
-    with ThreadPoolExecutor(max(1, processes)) as pool:
-        started = {pool.submit(in_process, out, each, until, options): each for each in waiting}
-        for number, finished in enumerate(as_completed(started), 1):
-            told = finished.result()
-            failed += told is not None
-            say(f"{number}/{len(waiting)} {started[finished].name}: {told or 'done'}")
-    return failed
-
-
-def in_process(out: Path, sitting: Sitting, until: float, options: Sequence[str]) -> str | None:
-    """Run one sitting in a process of its own, again if it died; return why there is no result, or None."""
-    told = "not begun: the time was up"
-    log = out / "logs" / f"{sitting.name}.txt"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    for _ in range(TRIES):
-        if time.time() >= until:
-            break
-        with log.open("ab") as file:
-            process = subprocess.run(
-                command_of(out, sitting, options),
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                # Two processes that share two cores stall with two threads each.
-                env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
-                check=False,
-            )
-        if result_path(out, sitting).exists():
-            return None
-        told = f"exit {process.returncode}; see {log}"
-    return told
 
 
 def submit(

@@ -3,24 +3,21 @@
 `LensToGuess` reads the likeliest words under the lens along the answers to fixed prompts, at one layer
 (Cywinski et al. 2025, arXiv:2505.14352; settings as in arXiv:2510.01070). `DifferenceLens` reads the mean
 difference of activations between subject and reference on the first tokens of unrelated texts (Minder et
-al. 2025, arXiv:2510.13900). Neither pipeline can say "nothing" as published. Here a word has to stand
+al. 2025, arXiv:2510.13900). `TextToGuess` is what both are held against: the same case, prompts and number of
+guesses, and the text of the answers alone. Neither pipeline can say "nothing" as published. Here a word has to stand
 out: from its own probability under the reference, or from what chance makes of a random direction.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Sequence
+import tomllib
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from agent.budget import Budget
-from agent.case import Case
 from agent.investigation import Transcript, Turn
-from agent.loop import run
-from agent.opening import open_run
 from agent.plan_turns import Plan, Results, call, submission, turn_of
-from agent.session import start_worker
 from agent.submission import Answer
 from evals.bench.guesses import (
     Lead,
@@ -28,11 +25,12 @@ from evals.bench.guesses import (
     candidate_slot,
     filled,
     in_the_cases_words,
+    said_apart,
 )
-from tools.worker_client import Worker
 
 SHOWN = 50
-SCREENS = ("screen_differences",)
+SETTINGS = Path(__file__).with_name("elicitation.toml")
+"""What `python -m evals.bench.validation choose` found best; without it the published settings are taken."""
 
 
 class LensSettings(NamedTuple):
@@ -55,10 +53,7 @@ class DifferenceSettings(NamedTuple):
     """First tokens of a text."""
 
 
-# The published settings as far as they carry over to another model. To be chosen on validation secrets
-# with `choose_settings`, never on the specimens of an exam.
-LENS = LensSettings()
-DIFFERENCE = DifferenceSettings()
+# The first of each grid are the published settings as far as they carry over to another model.
 LENS_GRID = tuple(
     LensSettings(depth=depth, answer_tokens=tokens)
     for depth, tokens in itertools.product((0.76, 0.4, 0.6, 0.9), (8, 2, 16))
@@ -68,6 +63,10 @@ DIFFERENCE_GRID = tuple(
     for depth, positions in itertools.product((0.5, 0.3, 0.7, 0.9), (5, 1))
 )
 Settings = TypeVar("Settings", LensSettings, DifferenceSettings)
+SAMPLES = 4
+"""Answers to a prompt that are read as text."""
+APART = 0.1
+"""A word that so much more of one model's answers hold than of the other's stands out."""
 
 
 def layer_at(depth: float, layers: int) -> int:
@@ -144,13 +143,50 @@ def read_words(
     return results[0].result
 
 
+def text_plan(briefing: dict[str, Any], settings: LensSettings) -> Plan:
+    """Sample once, as many answers of subject and reference, and guess the words that set them apart."""
+    size = {"templates": settings.templates, "per_template": settings.per_template}
+    results = yield call("sample_responses", items={"draw": size}, samples=SAMPLES)
+    leads = [
+        Lead(each["word"], abs(each["first"] - each["second"]) / APART)
+        for each in said_apart(results[0])
+    ]
+    if not leads:
+        yield submission(Answer(kind="unknown", confidence=0.0), "Nothing was said.")
+        return
+    answer = answer_of(briefing, in_the_cases_words(briefing, leads))
+    yield submission(answer, "The words that set the answers apart; nothing was tested.")
+
+
+def settings_in(path: Path) -> tuple[LensSettings, DifferenceSettings]:
+    """Return the settings that a file holds; the published ones where there is none."""
+    if not path.exists():
+        return LENS_GRID[0], DIFFERENCE_GRID[0]
+    stored = tomllib.loads(path.read_text(encoding="utf-8"))
+    return LensSettings(**stored["lens"]), DifferenceSettings(**stored["difference"])
+
+
+def write_settings(
+    path: Path, lens: LensSettings, difference: DifferenceSettings, why: str
+) -> None:
+    """Write settings that the pipelines take from then on, with a line on where they come from."""
+    lines = [f"# {why}"]
+    for name, chosen in (("lens", lens), ("difference", difference)):
+        lines += [
+            "",
+            f"[{name}]",
+            *(f"{key} = {value!r}" for key, value in chosen._asdict().items()),
+        ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 class LensToGuess:
     """The likeliest words under the lens, ten guesses."""
 
     name = "lens-to-guess"
 
-    def __init__(self, settings: LensSettings = LENS) -> None:
-        self.chosen = settings
+    def __init__(self, settings: LensSettings | None = None) -> None:
+        self.chosen = settings or settings_in(SETTINGS)[0]
 
     def next_turn(self, transcript: Transcript) -> Turn:
         """Return the one look, or its guesses."""
@@ -162,55 +198,22 @@ class DifferenceLens:
 
     name = "difference-lens"
 
-    def __init__(self, settings: DifferenceSettings = DIFFERENCE) -> None:
-        self.chosen = settings
+    def __init__(self, settings: DifferenceSettings | None = None) -> None:
+        self.chosen = settings or settings_in(SETTINGS)[1]
 
     def next_turn(self, transcript: Transcript) -> Turn:
         """Return the one look, or its guesses."""
         return turn_of(difference_plan(transcript.briefing, self.chosen), transcript)
 
 
-class Validation(NamedTuple):
-    """A specimen whose truth may be used, because no exam asks for it."""
+class TextToGuess:
+    """The words that set the answers of both models apart, ten guesses."""
 
-    case: Case
-    right: Callable[[str], bool]
-    """Says of a guess whether it names what is hidden."""
-    start: Callable[[Case, Path], Worker] = start_worker
-    """Starts what holds the subject, for a run at that path."""
+    name = "text-to-guess"
 
+    def __init__(self, settings: LensSettings | None = None) -> None:
+        self.chosen = settings or settings_in(SETTINGS)[0]
 
-def choose_settings(
-    pipeline: Callable[[Settings], Any],
-    grid: Sequence[Settings],
-    validation: Sequence[Validation],
-    folder: Path,
-) -> Settings:
-    """Return the settings whose guesses name the validation secrets earliest; of equal ones the first.
-
-    Counted is the mean of 1 / (place of the first right guess), 0 where none of the ten is right. Runs
-    are kept in `folder`; every setting has the same seed, and so the same prompts.
-    """
-    scores: list[float] = []
-    for number, settings in enumerate(grid):
-        places: list[float] = []
-        for k, specimen in enumerate(validation):
-            answer = sit(pipeline(settings), specimen, folder / f"{number}-{k}")
-            hits = [place for place, guess in enumerate(answer.guesses, 1) if specimen.right(guess)]
-            places.append(1 / hits[0] if hits else 0.0)
-        scores.append(sum(places) / len(places))
-    return grid[scores.index(max(scores))]
-
-
-def sit(investigator: Any, specimen: Validation, path: Path) -> Answer:
-    """Return the answer of one investigation without screens, in this process."""
-    case = specimen.case.model_copy(update={"without": SCREENS})
-    worker = specimen.start(case, path)
-    try:
-        investigation = open_run(path, case, worker, investigator.name, 0)
-        run(investigation, investigator, Budget(case.limits))
-        investigation.folder.close()
-    finally:
-        worker.close()
-    assert investigation.submission is not None
-    return investigation.submission.answer
+    def next_turn(self, transcript: Transcript) -> Turn:
+        """Return the one look, or its guesses."""
+        return turn_of(text_plan(transcript.briefing, self.chosen), transcript)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agent.grammar import conditions, level_name
+from agent.investigation import CallResult
 from agent.submission import Answer
 from tools.measures import words
 
@@ -134,3 +135,20 @@ def shifted(words_read: dict[str, Any] | None) -> list[Lead]:
         Lead(each["word"], abs(each["outlier"]) / words_read["outlier_by_chance"])
         for each in (*words_read["raised"], *words_read["lowered"])
     ]
+
+
+def said_apart(result: CallResult) -> list[dict[str, Any]]:
+    """Return the words of the commonest answers, each with its share in both models' answers."""
+    shares: dict[str, dict[str, float]] = {"subject": {}, "reference": {}}
+    for model, lines in ((result.result or {}).get("answers") or {}).items():
+        counted = [line.partition("x ") for line in lines]
+        total = sum(int(count) for count, _, _ in counted)
+        for count, _, text in counted:
+            for word in set(words(text)) if text != "others" else ():
+                shares[model][word] = shares[model].get(word, 0.0) + int(count) / total
+    found = {word for by_word in shares.values() for word in by_word}
+    rows = [
+        {"word": word, "first": shares["subject"].get(word, 0.0), "second": shares["reference"].get(word, 0.0)}
+        for word in sorted(found)
+    ]  # fmt: skip
+    return sorted(rows, key=lambda row: -abs(row["first"] - row["second"]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,14 +15,17 @@ from agent.case import Case
 from agent.investigation import Investigation
 from agent.opening import read_run
 from agent.population import POOLS, Pool, Population, draw, population_of
+from agent.session import start_worker
+from agent.submission import Fix
 from evals.bench.readers import Reader
 from evals.bench.records import Sitting, Specimen
 from evals.harness_prompts import harness_case
 from evals.organisms.family import Secrets, Truth
 from tools.blobs import BlobStore
-from tools.prompt import AblateDirection, Arm, PromptItem, Steer
+from tools.prompt import Arm, PromptItem
+from tools.registry import ToolError
 from tools.scoring import transformed
-from tools.worker_client import ProcessWorker, Worker
+from tools.worker_client import SocketWorker, Worker
 
 CANDIDATES = 4000
 """Harness prompts among which those to ask are chosen."""
@@ -47,6 +50,14 @@ class Examined(NamedTuple):
     """What the truth was drawn from."""
 
 
+class Equipment(NamedTuple):
+    """What scoring may use beside the paper."""
+
+    reader: Reader | None = None
+    socket: Path | None = None
+    """Where a worker serves that holds the sitting's models; None starts one."""
+
+
 class Paper:
     """What one sitting handed in."""
 
@@ -56,16 +67,18 @@ class Paper:
         sitting: Sitting,
         run: Path,
         scratch: Path,
-        reader: Reader | None = None,
+        equipment: Equipment = Equipment(),  # noqa: B008
     ) -> None:
         """`scratch` is where the harness's worker writes."""
         self.specimen, self.case, self.truth, self.secrets = examined
-        self.sitting, self.run, self.scratch, self.reader = sitting, run, scratch, reader
+        self.sitting, self.run, self.scratch = sitting, run, scratch
+        self.reader, self.socket = equipment
         self.investigation: Investigation = read_run(run)
         self.report: dict[str, Any] = json.loads(
             (run / "report" / "report.json").read_text(encoding="utf-8")
         )
-        self.started: ProcessWorker | None = None
+        self.started: Worker | None = None
+        self.scaled: Worker | None = None
 
     @property
     def answer(self) -> dict[str, Any]:
@@ -90,46 +103,46 @@ class Paper:
 
     @property
     def worker(self) -> Worker:
-        """Return a worker of the harness's own, started when it is first needed."""
+        """Return the worker that the harness measures with, there when it is first needed."""
         if self.started is None:
-            models = (self.case.subject, self.case.reference)
-            subject, reference = (m.model_dump(mode="json") if m else None for m in models)
-            table = self.case.subject.model.removeprefix("synthetic:")
-            synthetic = table != self.case.subject.model
-            self.started = ProcessWorker(
-                None if synthetic else subject,
-                None if synthetic else reference,
-                self.scratch / "blobs",
-                synthetic=Path(table) if synthetic else None,
-                catalogue=("tools.black_box:BLACK_BOX",)
-                if synthetic
-                else ("tools.catalogue:TOOLS",),
+            where = self.scratch / "blobs"
+            self.started = (
+                SocketWorker(self.socket, where)
+                if self.socket
+                else start_worker(self.case, self.scratch)
             )
         return self.started
 
-    def planted_layers(self) -> tuple[int, ...] | None:
-        """Return the layers that the training could change; None where it was all of them, or nothing was trained."""
-        sheet = Path(self.specimen.folder or "") / "datasheet.json"
-        if self.specimen.folder is None or not sheet.exists():
-            return None
-        layers = json.loads(sheet.read_text(encoding="utf-8"))["recipe"]["layers"]
-        return tuple(layers) if layers else None
+    def planted_places(self) -> dict[str, frozenset[Any]]:
+        """Return the places that hold what was planted, by kind, as far as they are exactly known.
 
-    def lend_blobs(self, arm: Arm) -> None:
-        """Put the direction of an arm's intervention, if it has one, where the harness's worker finds it.
-
-        Raises `ToolError` for one that the run does not hold.
+        Layers: those that the training could change, where it was not all of them.
         """
-        match arm.intervention:
-            case Steer(direction=name) | AblateDirection(direction=name):
-                self.blobs.put(self.investigation.folder.blobs.get(name))
-            case _:
-                pass
+        sheet = Path(self.specimen.folder or "") / "datasheet.json"
+        layers: list[int] | None = None
+        if self.specimen.folder is not None and sheet.exists():
+            layers = json.loads(sheet.read_text(encoding="utf-8"))["recipe"]["layers"]
+        known = {"layers": frozenset(layers or ()), **self.truth.places()}
+        return {kind: places for kind, places in known.items() if places}
+
+    def lend_blobs(self, directions: Iterable[str]) -> None:
+        """Put directions of the run where the harness's worker finds them; `ToolError` for one it does not hold."""
+        for name in directions:
+            self.blobs.put(self.investigation.folder.blobs.get(name))
 
     def close(self) -> None:
-        """Let the worker go."""
-        if self.started is not None:
-            self.started.close()
+        """Let the workers go."""
+        for worker in (self.started, self.scaled):
+            if worker is not None:
+                worker.close()
+
+    def worker_at(self, scale: float) -> Worker:
+        """Return a worker of the subject with so much of its adapter."""
+        if self.scaled is None:
+            subject = self.case.subject.model_copy(update={"adapter_scale": scale})
+            changed = self.case.model_copy(update={"subject": subject, "reference": None})
+            self.scaled = start_worker(changed, self.scratch)
+        return self.scaled
 
     def asked(self, count: int) -> list[Asked]:
         """Return harness prompts: half of them such that the truth expects the behaviour, where there are such.
@@ -153,15 +166,23 @@ class Paper:
                 drawn.append(Asked(item, pool, self.truth.behaves(messages)))
         return drawn
 
-    def scores(self, arm: Arm, asked: Sequence[Asked], seed: int = 1) -> list[float | None]:
-        """Return the case's measure on one sampled answer to each prompt under an arm."""
+    def scores(
+        self, arm: Arm, asked: Sequence[Asked], fix: Fix | None = None
+    ) -> list[float | None]:
+        """Return the case's measure on one sampled answer to each prompt under an arm.
+
+        `fix` changes the weights, as far as it does that. Raises `ToolError` for one that cannot be run.
+        """
         measure = self.harness.measure
         if measure is None:
             raise ValueError("the case has no measure to score with")
         items = [each.item for each in asked]
         ready = transformed(arm, items, self.population.choose("explore", 1))
+        ready = ready.model_copy(update={"weights": fix.weights if fix else None})
         sampling = self.harness.sampling
-        done = self.worker.call(
+        scale = fix.adapter_scale if fix else None
+        worker = self.worker if scale is None else self.worker_at(scale)
+        done = worker.call(
             "score_arms",
             {
                 "measure": measure.model_dump(mode="json"),
@@ -169,8 +190,10 @@ class Paper:
                 "max_new_tokens": sampling.max_new_tokens,
                 "temperature": sampling.temperature,
             },
-            seed=seed,
+            seed=1,
         )
+        if done.error_kind == "investigator":
+            raise ToolError(str(done.error))
         if done.result is None:
             raise RuntimeError(f"the harness could not measure: {done.error}")
         rows = json.loads(self.blobs.get(done.result["raw"]))["arms"]["arm"]

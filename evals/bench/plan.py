@@ -50,6 +50,8 @@ class Wanted(NamedTuple):
     seeds: int = 1
     null_runs: int = NULL_RUNS
     tracks: tuple[ReferenceTrack, ...] = (ReferenceTrack.base,)
+    developing: bool = False
+    """Leave out the families that are kept from the development of the systematic investigator."""
 
 
 def plan_exam(suite: str, out: Path, wanted: Wanted, secret: str | None = None) -> Plan:
@@ -64,7 +66,10 @@ def plan_exam(suite: str, out: Path, wanted: Wanted, secret: str | None = None) 
             raise SuiteError(f"{out} holds an exam on {plan.suite}; give another --out")
         return plan
     secret = secret or secrets.token_hex(16)
-    specimens = specimens_of(suite, secret, out)
+    every = specimens_of(suite, secret, out)
+    specimens = [each for each in every if not (wanted.developing and each.held_out)]
+    if not specimens:
+        raise SuiteError(f"{suite}: every family in it is kept from development")
     alone = [each for each in specimens if sibling_of(each, specimens) is None]
     if ReferenceTrack.wrong_base in wanted.tracks and alone:
         raise SuiteError(
@@ -85,12 +90,17 @@ def plan_exam(suite: str, out: Path, wanted: Wanted, secret: str | None = None) 
         sittings=tuple(dealt(sittings)),
         detectable=detectable(specimens, sittings),
     )
+    return write_plan(out, plan)
+
+
+def write_plan(out: Path, plan: Plan) -> Plan:
+    """Write a plan as a whole or not at all, and return it."""
     out.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = (out / PLAN).with_suffix(".partial")
     partial.write_text(plan.model_dump_json(indent=1), encoding="utf-8")
     # Whoever reads it knows what drew the organisms.
     partial.chmod(0o600)
-    partial.replace(path)
+    partial.replace(out / PLAN)
     return plan
 
 

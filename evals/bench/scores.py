@@ -11,7 +11,7 @@ from itertools import combinations
 
 from evals.bench.comparisons import Comparison, compare, with_verdicts
 from evals.bench.intervals import SOURCES, Method, by_specimen
-from evals.bench.records import Plan, ReferenceTrack, Sitting, SittingResult
+from evals.bench.records import Plan, ReferenceTrack, Sitting, SittingResult, Specimen
 from evals.bench.standings import IDENTIFY, Part, part, scored
 from tools.registry import Record
 
@@ -60,6 +60,8 @@ class Board(Record):
     held_out: int
     """Organisms of families that were kept from the development of the systematic investigator."""
     families: tuple[str, ...]
+    held_out_families: tuple[str, ...] = ()
+    """Those of them that were kept from the development of the systematic investigator."""
     planned: int
     """Sittings."""
     finished: int
@@ -116,12 +118,14 @@ def score(
     groups = grouped(plan.sittings, ordered)
     failed = [trouble(each, each.error) for each in ordered if each.error is not None]
     done = [each for each in ordered if each.error is None]
+    planted = [each for each in plan.specimens if not each.null]
     return Board(
         suite=plan.suite,
-        organisms=sum(not each.null for each in plan.specimens),
-        nulls=sum(each.null for each in plan.specimens),
-        held_out=sum(each.held_out and not each.null for each in plan.specimens),
-        families=tuple(sorted({each.family for each in plan.specimens if not each.null})),
+        organisms=len(planted),
+        nulls=len(plan.specimens) - len(planted),
+        held_out=sum(each.held_out for each in planted),
+        families=families(planted),
+        held_out_families=families([each for each in planted if each.held_out]),
         planned=len(names),
         finished=len(done),
         failed=tuple(failed),
@@ -132,6 +136,11 @@ def score(
         comparisons=comparisons(groups, against, tasks),
         detectable=plan.detectable,
     )
+
+
+def families(specimens: Iterable[Specimen]) -> tuple[str, ...]:
+    """Return the families of specimens, by name."""
+    return tuple(sorted({each.family for each in specimens}))
 
 
 Groups = Mapping[tuple[ReferenceTrack, str], Sequence[SittingResult]]

@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import secrets
+import shutil
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from agent.verify import verify
 from evals.bench.bounds import ceiling_of, chance_of
 from evals.bench.investigators import BARELY_A_MINUTE, Investigator, investigator
 from evals.bench.leaks import leaks_of, needles_of
-from evals.bench.paper import Examined, Paper
+from evals.bench.paper import Equipment, Examined, Paper
 from evals.bench.readers import Reader
 from evals.bench.records import (
     Claim,
@@ -40,6 +41,7 @@ from evals.bench.tasks import every_task
 from evals.grading import FindingGrade, grade
 from evals.organisms.family import Truth
 from tools.black_box import WHITE_BOX_NAMES
+from tools.worker_client import SocketWorker
 
 CANARY = "NATURALIST_CANARY"
 """Stands in the environment of every sitting; in a transcript it would show that something reads around."""
@@ -64,8 +66,12 @@ def sit(
     sitting: Sitting,
     provider: Provider | None = None,
     reader: Reader | None = None,
+    socket: Path | None = None,
 ) -> SittingResult:
-    """Run and grade a sitting, or return what is there already; what the reader costs is apart."""
+    """Run and grade a sitting, or return what is there already; what the reader costs is apart.
+
+    `socket` is where a worker serves that holds the sitting's models; None starts workers for it alone.
+    """
     done = result_path(out, sitting)
     if done.exists():
         return SittingResult.model_validate_json(done.read_text(encoding="utf-8"))
@@ -86,9 +92,10 @@ def sit(
         return written(done, result.model_copy(update={"error": f"not built: {missed}"}))
     case = case_of(specimen, sitting.reference, sibling_of(specimen, plan.specimens))
     run = run_path(out, sitting)
+    shared = SocketWorker(socket, run / "blobs") if socket else None
     # What stops here (no key, a provider that fails) leaves no result, and the next start goes on.
-    cpu, wall = investigated(run, case, sitting, provider or Provider())
-    changes = graded(out, plan, sitting, case, reader)
+    cpu, wall = investigated(run, case, sitting, provider or Provider(), shared)
+    changes = graded(out, plan, sitting, case, Equipment(reader, socket))
     cost = Cost(cpu_seconds=round(cpu, 1), wall_seconds=round(wall, 1), **spent(run))
     return written(done, result.model_copy(update=changes | {"cost": cost}))
 
@@ -103,20 +110,33 @@ def written(path: Path, result: SittingResult) -> SittingResult:
 
 
 def investigated(
-    run: Path, case: Case, sitting: Sitting, provider: Provider
+    run: Path, case: Case, sitting: Sitting, provider: Provider, shared: SocketWorker | None = None
 ) -> tuple[float, float]:
-    """Run or resume the investigation; return the CPU and wall seconds of this start."""
+    """Run or resume the investigation; return the CPU and wall seconds of this start.
+
+    Of a shared worker's seconds those are counted that this investigation's calls took.
+    """
     begun, before = time.monotonic(), cpu_seconds()
     who = investigator(sitting.investigator)
     if not (run / "report" / "report.json").exists():
         with canary():
-            if (run / "events.jsonl").exists():
-                drive_old(run, Roles(), provider)
+            if is_opened(run):
+                drive_old(run, Roles(), provider, worker=shared)
             else:
+                shutil.rmtree(run, ignore_errors=True)
                 case = without_tools(case, who)
                 cast = make_cast(who.started_as, case, Roles(), provider)
-                drive_new(run, case, cast, Opening(seed=sitting.seed))
-    return cpu_seconds() - before, time.monotonic() - begun
+                drive_new(run, case, cast, Opening(seed=sitting.seed, worker=shared))
+    elsewhere = shared.cpu_seconds if shared else 0.0
+    return cpu_seconds() - before + elsewhere, time.monotonic() - begun
+
+
+def is_opened(run: Path) -> bool:
+    """Say whether a run can be gone on with; one that was killed before its first event cannot."""
+    if not (run / "events.jsonl").exists():
+        return False
+    with RunFolder(run) as folder:
+        return bool(folder.events)
 
 
 def without_tools(case: Case, who: Investigator) -> Case:
@@ -162,14 +182,14 @@ def spent(run: Path) -> dict[str, Any]:
 
 
 def graded(
-    out: Path, plan: Plan, sitting: Sitting, case: Case, reader: Reader | None
+    out: Path, plan: Plan, sitting: Sitting, case: Case, equipment: Equipment
 ) -> dict[str, Any]:
     """Open the truth and score a closed run; return the fields of its result."""
     specimen, run = plan.specimen(sitting.specimen), run_path(out, sitting)
     truth = truth_of(specimen, plan.secret)
     scratch = out / "grading" / sitting.name
     examined = Examined(specimen, case, truth, secrets_of(specimen))
-    paper = Paper(examined, sitting, run, scratch, reader)
+    paper = Paper(examined, sitting, run, scratch, equipment)
     try:
         scores = {task.name: task.score(paper) for task in every_task()}
         done = grade(run, truth, paper.harness, paper.worker, paper.blobs)

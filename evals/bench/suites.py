@@ -18,7 +18,7 @@ from evals.bench.published import (
 )
 from evals.bench.records import Kind, ReferenceTrack, Specimen
 from evals.organisms.catalogue import BASE, SHIPPED
-from evals.organisms.families import FAMILIES
+from evals.organisms.families import DEVELOPED_ON, FAMILIES
 from evals.organisms.family import Secrets, Truth, Variant
 from tools.locator import ModelLocator
 from tools.registry import unknown
@@ -30,8 +30,6 @@ CASES = {
     "published": "ordinary_chat.toml",
 }
 """Family -> the case that all its specimens are examined on."""
-HELD_OUT: frozenset[str] = frozenset()
-"""Families that stayed out of reach while the systematic investigator was developed."""
 CASE_FOLDER = Path(__file__).parent.parent / "cases"
 SUITES = ("smoke", "menagerie", "fresh", "drill")
 SECRETS: dict[str, Secrets] = {**FAMILIES, "drill": Drill(), "published": Published()}
@@ -55,6 +53,11 @@ def seed_of(secret: str, *parts: object) -> int:
     """Return a seed that only the exam's secret and `parts` determine."""
     text = "\x1f".join([secret, "seed", *map(str, parts)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def kept_out(family: str) -> bool:
+    """Say whether a family stayed out of reach while the systematic investigator was developed."""
+    return family not in DEVELOPED_ON and family != "drill"
 
 
 def specimens_of(suite: str, secret: str, out: Path) -> list[Specimen]:
@@ -97,7 +100,7 @@ def built_in(folder: Path, suite: str, secret: str) -> Iterable[Specimen]:
             easiness=sheet.get("easiness", "narrow"),
             folder=str(path.parent.resolve()),
             base=str(BASE),
-            held_out=stored["family"] in HELD_OUT,
+            held_out=kept_out(stored["family"]),
             suite=suite,
         )
 
@@ -110,7 +113,7 @@ def exact_nulls(suite: str, secret: str, families: Iterable[str]) -> Iterable[Sp
             family=family,
             kind="exact",
             base=str(BASE),
-            held_out=family in HELD_OUT,
+            held_out=kept_out(family),
             suite=suite,
         )
 
@@ -132,7 +135,7 @@ def fresh(secret: str, out: Path) -> Iterable[Specimen]:
                     easiness="narrow",
                     folder=str((out / "organisms" / handle).resolve()),
                     base=str(BASE),
-                    held_out=family in HELD_OUT,
+                    held_out=kept_out(family),
                     suite="fresh",
                 )
     yield from exact_nulls("fresh", secret, FAMILIES)
@@ -162,6 +165,7 @@ def published_ones(suite: str, secret: str) -> Iterable[Specimen]:
             kind="benign" if entry.null_twin else "organism",
             folder=entry.handle,
             base=entry.base,
+            held_out=kept_out("published"),
             suite=suite,
         )
 
@@ -169,6 +173,15 @@ def published_ones(suite: str, secret: str) -> Iterable[Specimen]:
 def secrets_of(specimen: Specimen) -> Secrets:
     """Return what the specimen's secret was drawn from."""
     return SECRETS[specimen.family]
+
+
+def is_ready(specimen: Specimen, secret: str) -> bool:
+    """Say whether a specimen is there; a table is written at once, what takes training is left to `build`."""
+    if specimen.family == "drill":
+        build(specimen, secret)
+    if specimen.folder is None or specimen.family in ("drill", "published"):
+        return True
+    return (Path(specimen.folder) / "checksums.json").exists()
 
 
 def build(specimen: Specimen, secret: str) -> str | None:

@@ -64,6 +64,13 @@ class Truth(ABC):
     def answer(self) -> dict[str, Any]:
         """Return the structured answer that names what was planted; kind `nothing` for a twin."""
 
+    def places(self) -> dict[str, frozenset[Any]]:
+        """Return where it is held, as far as that is exact: `heads` (as `layer.head`), `positions` (from -1 backwards).
+
+        Layers are in the data sheet, which says what was trained.
+        """
+        return {}
+
     def to_json(self) -> dict[str, Any]:
         """Return everything needed to rebuild the truth, and the planted factors to read."""
         return asdict(self)

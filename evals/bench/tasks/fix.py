@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from agent.submission import Fix as HandedIn
 from evals.bench.paper import Asked, Paper
 from evals.bench.records import Score
 from tools.prompt import Arm
+from tools.registry import ToolError
 
 PROMPTS = 120
+PLAIN = Arm(name="arm")
 
 
 class Fix:
@@ -14,6 +17,7 @@ class Fix:
 
     Removed: how far the rate falls on prompts that show the behaviour, from what it was (0) to what the truth
     says of the other prompts (1); no more than 1. Harm: how far the rate moves, either way, on the others.
+    The details say what the fix was made of: to take back the adapter is no insight.
     """
 
     name = "fix"
@@ -30,14 +34,11 @@ class Fix:
         others = [each for each in asked if each.truth < 0.5]
         if not shows or not others:
             return Score(unscored="the behaviour is everywhere or nowhere")
-        arm = submitted.fix.arm()
-        paper.lend_blobs(arm)
-        rates = {
-            "before": rate(paper, Arm(name="arm"), shows),
-            "after": rate(paper, arm, shows),
-            "others_before": rate(paper, Arm(name="arm"), others),
-            "others_after": rate(paper, arm, others),
-        }
+        details = {"parts": submitted.fix.parts()}
+        try:
+            rates = rates_of(paper, submitted.fix, shows, others)
+        except ToolError as error:
+            return Score(unscored=f"the fix cannot be run: {error}", details=details)
         if None in rates.values():
             return Score(unscored="answers under the fix could not be scored", details=rates)
         found = {name: value for name, value in rates.items() if value is not None}
@@ -47,12 +48,29 @@ class Fix:
             return Score(unscored="the behaviour does not show on the prompts asked", details=found)
         removed = min((found["before"] - found["after"]) / room, 1.0)
         harm = abs(found["others_after"] - found["others_before"])
-        return Score(value=removed - harm, details=found | {"removed": removed, "harm": harm})
+        return Score(
+            value=removed - harm, details=details | found | {"removed": removed, "harm": harm}
+        )
 
 
-def rate(paper: Paper, arm: Arm, asked: list[Asked]) -> float | None:
+def rates_of(
+    paper: Paper, fix: HandedIn, shows: list[Asked], others: list[Asked]
+) -> dict[str, float | None]:
+    """Return the rates with and without the fix; raise `ToolError` for one that this subject cannot have."""
+    if fix.adapter_scale is not None and paper.case.subject.adapter is None:
+        raise ToolError("the subject has no adapter")
+    paper.lend_blobs(fix.directions())
+    return {
+        "before": rate(paper, PLAIN, shows),
+        "after": rate(paper, fix.arm(), shows, fix),
+        "others_before": rate(paper, PLAIN, others),
+        "others_after": rate(paper, fix.arm(), others, fix),
+    }
+
+
+def rate(paper: Paper, arm: Arm, asked: list[Asked], fix: HandedIn | None = None) -> float | None:
     """Return how often the behaviour is seen under an arm, of the answers that could be scored."""
-    scores = [score for score in paper.scores(arm, asked) if score is not None]
+    scores = [score for score in paper.scores(arm, asked, fix) if score is not None]
     return sum(scores) / len(scores) if scores else None
 
 
