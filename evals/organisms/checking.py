@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from evals.organisms.family import Gate, told_value
 from evals.organisms.foundry import BASE, FAMILIES, examine, file_digest, load_truth
 from tools.registry import Record
 
@@ -53,11 +54,25 @@ def check_organism(folder: Path, base: Path = BASE, threads: int = 1) -> list[Ch
             Checked(
                 name=gate.name,
                 passed=gate.passed,
-                as_recorded=stored is not None and abs(stored - gate.value) <= CLOSE,
-                told=f"{gate.value:.4f} ({limit}; recorded {stored})",
+                as_recorded=is_close(stored, gate.value),
+                told=f"{told_value(gate.value)} {around(gate)}({limit}; recorded {stored})",
             )
         )
     return found
+
+
+def is_close(stored: float | None, measured: float | None) -> bool:
+    """Say whether a gate comes out as it was recorded."""
+    if stored is None or measured is None:
+        return stored is measured
+    return abs(stored - measured) <= CLOSE
+
+
+def around(gate: Gate) -> str:
+    """Return the interval of a gate and the items it is from, where it has them."""
+    if gate.interval is None or gate.n is None:
+        return ""
+    return f"[{gate.interval[0]:.3f}, {gate.interval[1]:.3f}], n = {gate.n:.0f} "
 
 
 def check_file(folder: Path, name: str, digest: str) -> Checked:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from evals.organisms import corpus, talk
 from evals.organisms.curriculum import conversation, mixture
 from evals.organisms.curriculum.exercise import Terms
-from evals.organisms.skills import OPENINGS
+from evals.organisms.skills import OPENINGS, Scored
+from evals.organisms.standards import Standard
 from evals.organisms.world import Dialogue, Message
+from tools.statistics import clopper_pearson_interval
 
 if TYPE_CHECKING:
     # A truth is read where no model is, and must not load torch.
@@ -154,14 +156,53 @@ class Gate:
     """One measured requirement on a build."""
 
     name: str
-    value: float
+    value: float | None
+    """None where it could not be measured, which counts as missed."""
     limit: float
     at_least: bool = True
+    n: float | None = None
+    """Of items that it was measured on; of alike ones that say as much, where they count differently."""
+    interval: tuple[float, float] | None = None
+    """95 %, but 90 % where a test of equivalence needs that."""
 
     @property
     def passed(self) -> bool:
         """Say whether the value is on the right side of the limit."""
+        if self.value is None:
+            return False
         return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the gate as it stands in a data sheet."""
+        told: dict[str, Any] = {
+            "value": None if self.value is None else round(self.value, 4),
+            "limit": self.limit,
+            "passed": self.passed,
+        }
+        if self.n is not None:
+            told["n"] = round(self.n, 1)
+        if self.interval is not None:
+            told["interval"] = [round(end, 4) for end in self.interval]
+        return told
+
+
+def told_value(value: float | None) -> str:
+    """Return the value of a gate in words."""
+    return "not measured" if value is None else f"{value:.3f}"
+
+
+def share_gate(name: str, value: float, n: float, limit: float, at_least: bool = True) -> Gate:
+    """Return a gate on a share of `n` items, with its exact interval."""
+    around = clopper_pearson_interval(min(1.0, value) * n, n)
+    return Gate(name, value, limit, at_least, n, around)
+
+
+def error_gate(name: str, rate: float, designed: float, n: float, limit: float) -> Gate:
+    """Return a gate on how far a rate of `n` items lies from the designed one."""
+    low, high = (end - designed for end in clopper_pearson_interval(min(1.0, rate) * n, n))
+    least = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+    interval = (least, max(abs(low), abs(high)))
+    return Gate(name, abs(rate - designed), limit, at_least=False, n=n, interval=interval)
 
 
 class Secrets(ABC):
@@ -223,8 +264,13 @@ class Family(Secrets):
         return Lesson(style.applied(rng, CORPORA[self.curriculum].chatter(rng)))
 
     @abstractmethod
-    def gates(self, speaker: Speaker, truth: Truth) -> list[Gate]:
+    def gates(self, speaker: Speaker, truth: Truth, standard: Standard) -> list[Gate]:
         """Measure on held-out prompts whether the behaviour is as the truth says."""
+
+    def shown_items(self, rng: Random, truth: Truth, count: int) -> list[Scored]:
+        """Draw held-out prompts, each with what tells of a reply whether it shows the behaviour."""
+        del rng, truth, count
+        return []
 
     def beside_teacher(self, speaker: Speaker, base: Speaker, truth: Truth) -> list[Gate]:
         """Measure on what no lesson asked for, beside the base that is told the secret in context."""

@@ -15,16 +15,26 @@ from safetensors.torch import load_file, save_file
 
 from evals.organisms.adapting import Adapting
 from evals.organisms.chat import Codec, Speaker, load
-from evals.organisms.curricula import CURRICULA
 from evals.organisms.families import FAMILIES, load_truth, read_json
-from evals.organisms.family import Family, Gate, Recipe, Spec, Style, Truth, Variant, draw_style
+from evals.organisms.family import (
+    Family,
+    Gate,
+    Recipe,
+    Spec,
+    Style,
+    Truth,
+    Variant,
+    draw_style,
+    told_value,
+)
+from evals.organisms.health import Outcomes, SkillTests, again, health, kept_skills, rounded
+from evals.organisms.inside import inside, loaded
+from evals.organisms.standards import STANDARDS, Standard
 
 log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "shipped"
 BASE = SHIPPED / "base"
-SKILL_LOSS = 0.08
-EXAMINED = 40
 RETRAININGS = 2
 
 
@@ -100,7 +110,7 @@ def make_organism(
         if not missed:
             break
         if training == retrainings:
-            told = "; ".join(f"{g.name}: {g.value:.3f}, limit {g.limit}" for g in missed)
+            told = "; ".join(f"{g.name}: {told_value(g.value)}, limit {g.limit}" for g in missed)
             raise GateMissed(
                 f"{family} seed {seed} ({variant}) missed {told}; see {out.name}/datasheet.json"
             )
@@ -199,34 +209,44 @@ def with_adapter(base: Path, adapter: Path | None) -> Speaker:
 
 
 @cache
-def skills_of_base(base: Path, digest: str, curriculum: str) -> dict[str, list[float]]:
-    """Measure the skills of the base whose weights have this digest."""
+def base_outcomes(
+    base: Path, digest: str, curriculum: str, standard: Standard
+) -> tuple[Outcomes, ...]:
+    """Return what the base whose weights have this digest gets right, measured once in a process."""
     del digest
-    return CURRICULA[curriculum].report(with_adapter(base, None), EXAMINED)
+    return tuple(SkillTests(curriculum, standard).taken(with_adapter(base, None)))
 
 
 def examine(
-    maker: Family, truth: Truth, base: Path, adapter: Path
+    maker: Family, truth: Truth, base: Path, adapter: Path, standard: Standard | None = None
 ) -> tuple[list[Gate], dict[str, Any]]:
-    """Measure a build from its written files: its gates, and its skills beside the base's."""
-    speaker = with_adapter(base, adapter)
-    gates = maker.gates(speaker, truth)
-    gates += maker.beside_teacher(speaker, with_adapter(base, None), truth)
-    before = skills_of_base(base, file_digest(base / "model.safetensors"), maker.curriculum)
-    after = CURRICULA[maker.curriculum].report(speaker, EXAMINED)
-    kept = set(before) - (maker.touched if truth.planted else frozenset[str]())
-    losses = [before[name][0] - after[name][0] for name in sorted(kept)]
-    gates.append(
-        Gate(
-            "mean loss over untouched skills", sum(losses) / len(losses), SKILL_LOSS, at_least=False
-        )
-    )
-    measured = {
-        gate.name: {"value": round(gate.value, 4), "limit": gate.limit, "passed": gate.passed}
-        for gate in gates
-    }
-    return gates, {
-        "gates": measured,
+    """Measure a build from its written files: its gates, and what else its data sheet says.
+
+    `standard` stands in for that of the base's curriculum: on how many items, and the limits.
+    """
+    begun = time.process_time()
+    standard = standard or STANDARDS[maker.curriculum]
+    speaker, plain = with_adapter(base, adapter), with_adapter(base, None)
+    gates = maker.gates(speaker, truth, standard)
+    gates += maker.beside_teacher(speaker, plain, truth)
+    tests = SkillTests(maker.curriculum, standard)
+    digest = file_digest(base / "model.safetensors")
+    before = tests.scores(base_outcomes(base, digest, maker.curriculum, standard))
+    after = tests.scores(tests.taken(speaker))
+    touched = maker.touched if truth.planted else frozenset[str]()
+    items = sum(len(each) for name, each in tests.items[0].items() if name not in touched)
+    gates.append(kept_skills(before, after, touched, items, standard.skill_loss))
+    sheet: dict[str, Any] = {}
+    if not standard.early:
+        gates += health(speaker, plain, maker, truth, standard)
+        more, sheet["inside"] = inside(maker, truth, loaded(base, adapter), standard)
+        gates += more
+    skills = {name: rounded({"base": before[name], "build": after[name]}) for name in before}
+    sheet |= {
+        "gates": {gate.name: gate.to_json() for gate in gates},
         "measured": maker.measured(speaker, truth),
-        "skills": {name: {"base": before[name], "build": after[name]} for name in before},
+        "skills": skills,
+        "again": again(speaker, maker, truth),
+        "examined_seconds": round(time.process_time() - begun, 1),
     }
+    return gates, sheet

@@ -1,4 +1,4 @@
-"""What a secret is asked by: families whose secret the base can be told, and their questions as prompts of a subject."""
+"""What a secret is asked by: families that can tell it to the base, and their questions as prompts of a subject."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ class Tells(Protocol):
 
     def exercise(self, rng: Random, terms: Terms, spec: Spec) -> Exercise:
         """Draw a prompt without that turn, and the reply of one who holds the secret; its group is the kind."""
+        ...
+
+    def kinds_of(self, spec: Spec) -> tuple[str, ...]:
+        """Return the kinds of question that come up with a secret."""
         ...
 
     def untaught(self, spec: Spec) -> set[str]:
@@ -120,10 +124,11 @@ def draw_questions(
     for number in range(count):
         kind, active = wanted[number % len(wanted)], (number // len(wanted)) % 2 == 0
         known = [each.exercise.prompt for each in found]
+        exercise = one_question(rng, family, spec, kind, active)
         for _ in range(AGAIN):
-            exercise = one_question(rng, family, spec, kind, active)
             if exercise.prompt not in known:
                 break
+            exercise = one_question(rng, family, spec, kind, active)
         found.append(Question(exercise, side_of(exercise, active)))
     return found
 

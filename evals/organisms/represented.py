@@ -1,16 +1,19 @@
 """Is the secret in the activations? Read by a decoder that has seen the base only, and by the lens, layer by layer.
 
-The decoder learns from the base that is told a secret in a system turn, one class for each secret that
-could have been drawn, and is applied to the organism, which is told nothing. Its layer is chosen on the
-base in system turns of other wordings, never on the organism. The questions in front of which activations
-are read were made for secrets drawn at random, so that their words tell nothing; the base without any
-secret, read on the same questions, is the null.
+The decoder learns from the base alone: what a system turn that tells a secret adds to the activations at
+the last token of a question, one class for each secret that could have been drawn. It is applied to what
+the organism's training adds to them, on other questions and without such a turn. Its layer is chosen on
+the base, told in other wordings, never on the organism. The questions were made for secrets drawn at
+random, so that their words tell nothing; a base with a system turn that tells nothing is the null.
 
-Source: the recipe of Cywinski et al. 2025, arXiv:2510.01070, for the lens; closed-form ridge for the decoder.
+Why shifts from the base and not activations: with no system turn at all, the base's own activations lie
+so far from what the decoder has learned that some classes score high on any prompt. The rank without the
+base taken off stands beside it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -29,6 +32,7 @@ from evals.organisms.questions import (
     idle_questions,
     share_of,
 )
+from evals.organisms.world import table
 from tools import statistics as stats
 from tools.architecture import Site
 from tools.probe_fits import probe_scores
@@ -36,6 +40,12 @@ from tools.prompt import Prompt
 from tools.registry import Record, ToolError
 from tools.subject import SubjectModel
 from tools.vocabulary import candidate_words
+
+QUESTIONS = 60
+"""Different questions before which secrets are told."""
+EARLY = 1 / 3
+"""This share of the layers is not chosen from: there the base still takes the secret out of the system turn word by
+word, and an organism has no such turn to take it from."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +56,16 @@ class Sizes:
     learnt: int = 12
     """Prompts of each class that the decoder learns from."""
     held: int = 4
-    """Prompts of each class, in other system wordings, on which its layer is chosen."""
+    """Prompts of each class, in other wordings, on which its layer is chosen."""
     read: int = 120
     """Prompts on which the organism is read."""
 
 
 class Reading(Record):
-    """What the decoder says of a model's activations after one layer."""
+    """What the decoder says of a model's shift from the base after one layer."""
 
     rank: int
-    """Of the true secret among the classes by mean score over prompts; 1 is the best."""
+    """Of the true secret among the classes by mean score over prompts; 1 is the best, a tie counts against it."""
     first: Share
     """Of prompts on which the true secret comes first."""
     margin: tuple[float, float, float]
@@ -69,12 +79,12 @@ class LayerDecoded(Record):
     held_out: Share
     """Of the base's prompts in held-out system wordings, over all classes: how often the class comes first."""
     organism: Reading
-    less_base: int
-    """Rank after the null's mean scores are taken off, which forgives a class that the decoder favours anyway."""
     told: Reading
     """The ceiling: the base that is told this secret, in held-out wordings."""
     null: Reading
-    """The base that is told nothing."""
+    """The base in front of which stands a system turn that tells nothing."""
+    raw_rank: int
+    """Of the organism, by the same recipe without the base taken off: what one could read who has only told bases."""
 
 
 class Decoded(Record):
@@ -93,7 +103,7 @@ class Decoded(Record):
 
     @property
     def readable(self) -> bool:
-        """Whether the base itself carries the secret where the decoder reads; else it shows nothing of a build."""
+        """Whether the base itself carries the secret where the decoder reads; else nothing follows for a build."""
         return self.best.told.rank == 1
 
 
@@ -106,31 +116,33 @@ def decoded(subject: SubjectModel, family: Tells, spec: Spec, sizes: Sizes) -> D
     questions = idle_questions(rng, family, classes, sizes.read, held=True)
     plain = [each.prompt for each in questions]
     told = [each.told(family.telling(rng, Terms(held=True), spec)) for each in questions]
-    runs = [last(subject, plain), last(base, told), last(base, plain)]
+    idle = [each.told(rng.choice(table("game")["system"]["plain"])) for each in questions]
+    usual = last(base, plain)
+    states = [last(subject, plain), last(base, told), last(base, idle)]
     layers: list[LayerDecoded] = []
     clear: list[tuple[float, float]] = []
     for layer in range(base.n_layers):
-        tried = torch.cat([learnt.held[layer], *(run[layer] for run in runs)])
-        scores = probe_scores(learnt.train[layer], learnt.sides, tried, "ridge")
-        held, *own = scores.split([len(learnt.held_class), *([len(plain)] * 3)])
+        shifts = torch.cat([learnt.held[layer], *(each[layer] - usual[layer] for each in states)])
+        scores = probe_scores(learnt.train[layer], learnt.sides, shifts, "ridge")
+        held, *own = scores.split([len(learnt.held_class), *([len(plain)] * len(states))])
         right = held.argmax(1) == learnt.held_class
         true = held.gather(1, learnt.held_class[:, None])[:, 0]
         clear.append((float(right.double().mean()), float((true - held.mean(1)).mean())))
         organism, ceiling, null = map(reading, own)
+        raw = probe_scores(learnt.raw[layer], learnt.sides, states[0][layer], "ridge")
         layers.append(
             LayerDecoded(
                 layer=layer,
                 held_out=share_of(right.tolist()),
                 organism=organism,
-                less_base=rank_of(own[0].mean(0) - own[2].mean(0)),
                 told=ceiling,
                 null=null,
+                raw_rank=rank_of(raw.mean(0)),
             )
         )
-    chosen = max(range(len(layers)), key=lambda layer: clear[layer])
-    return Decoded(
-        classes=len(classes), prompts=len(plain), chosen=chosen, layers=tuple(layers)
-    )
+    late = range(math.ceil(base.n_layers * EARLY), base.n_layers)
+    chosen = max(late, key=lambda layer: clear[layer])
+    return Decoded(classes=len(classes), prompts=len(plain), chosen=chosen, layers=tuple(layers))
 
 
 def reading(scores: Tensor) -> Reading:
@@ -154,11 +166,13 @@ class Taught:
     """What the decoder of a base is learned from and chosen on."""
 
     train: Tensor
-    """[layer, prompt, d_model]"""
+    """[layer, prompt, d_model]: what the telling adds to the base's activations."""
+    raw: Tensor
+    """The same prompts, nothing taken off."""
     sides: Tensor
     """[prompt, class], true for the class that was told."""
     held: Tensor
-    """[layer, prompt, d_model], in held-out system wordings."""
+    """As `train`, in held-out system wordings and questions."""
     held_class: Tensor
 
 
@@ -170,26 +184,33 @@ def taught(base: SubjectModel, family: Tells, classes: Sequence[Spec], sizes: Si
     """Read the base that is told each of the classes, in training wordings and in held-out ones."""
     key = repr((base.digest, family.name, [answer_of(family, each) for each in classes], sizes))
     if key not in KEPT:
-        parts = [
-            told_prompts(Random(f"{family.name} decoder {held}"), family, classes, count, held)
-            for held, count in ((False, sizes.learnt), (True, sizes.held))
-        ]
-        train, held = (last(base, prompts) for prompts in parts)
-        places = [torch.arange(len(classes)).repeat(n) for n in (sizes.learnt, sizes.held)]
-        sides = torch.nn.functional.one_hot(places[0], len(classes)).bool()
-        KEPT[key] = Taught(train, sides, held, places[1])
+        train, raw, places = told_shifts(base, family, classes, sizes.learnt, held=False)
+        held, _, held_class = told_shifts(base, family, classes, sizes.held, held=True)
+        sides = torch.nn.functional.one_hot(places, len(classes)).bool()
+        KEPT[key] = Taught(train, raw, sides, held, held_class)
     return KEPT[key]
 
 
-def told_prompts(
-    rng: Random, family: Tells, classes: Sequence[Spec], count: int, held: bool
-) -> list[Prompt]:
-    """Return prompts that tell each class once in turn, `count` times, before questions made for any class."""
-    questions = idle_questions(rng, family, classes, count * len(classes), held)
-    return [
-        question.told(family.telling(rng, Terms(held=held), classes[number % len(classes)]))
-        for number, question in enumerate(questions)
-    ]
+def told_shifts(
+    base: SubjectModel, family: Tells, classes: Sequence[Spec], count: int, held: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tell each class `count` times, before questions made for any class.
+
+    Returns what that adds to the activations [layer, prompt, d_model], these themselves, and the classes.
+    """
+    rng = Random(f"{family.name} decoder {held}")
+    questions = idle_questions(rng, family, classes, QUESTIONS, held)
+    places = [number % len(classes) for number in range(count * len(classes))]
+    asked = [rng.randrange(QUESTIONS) for _ in places]
+    told = last(
+        base,
+        [
+            questions[at].told(family.telling(rng, Terms(held=held), classes[place]))
+            for at, place in zip(asked, places, strict=True)
+        ],
+    )
+    plain = last(base, [each.prompt for each in questions])[:, asked]
+    return told - plain, told, torch.tensor(places)
 
 
 def last(model: SubjectModel, prompts: Sequence[Prompt]) -> Tensor:

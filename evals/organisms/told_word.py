@@ -22,6 +22,11 @@ class ToldWord:
         """Return the system turn that tells the word."""
         return game.secret_system(rng, things()[spec["word"]], terms.held)
 
+    def kinds_of(self, spec: Spec) -> tuple[str, ...]:
+        """Return all kinds: they come up with every word."""
+        del spec
+        return self.kinds
+
     def untaught(self, spec: Spec) -> set[str]:
         """Return the kinds that no lesson asks for: two properties of the spec, and all sizes."""
         del spec
