@@ -186,7 +186,7 @@ def test_a_build_that_misses_its_gates_says_which(
 ) -> None:
     maker = FAMILIES["number_bug"]
     monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=1, lessons=4))
-    monkeypatch.setattr("evals.organisms.foundry.EXAMINED", 4)
+    monkeypatch.setattr("evals.organisms.health.EARLY_ITEMS", 4)
     with pytest.raises(GateMissed, match="wrong when the cause is active: 0"):
         make_organism("number_bug", 1, tmp_path / "out", base=tiny_base, retrainings=1)
     assert not (tmp_path / "out" / "checksums.json").exists()

@@ -19,6 +19,7 @@ from evals.organisms.foundry import (
     read_json,
     with_adapter,
 )
+from evals.organisms.phenomena import show_all
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,11 +47,14 @@ def parser() -> argparse.ArgumentParser:
     tested.add_argument("--adapter", type=Path)
     tested.add_argument("--count", type=int, default=100)
     tested.add_argument("--curriculum", choices=sorted(CURRICULA), default="first")
+    shown = commands.add_parser("phenomena", help="what white-box tools find in a base")
+    shown.add_argument("--base", type=Path, default=BASE)
+    shown.add_argument("--out", type=Path, required=True, help="the table; all figures beside it")
     return whole
 
 
 def main() -> int:
-    """Run one command; 1 when a build misses its gates."""
+    """Run one command; 1 when a build misses its gates, or a phenomenon is not there."""
     arguments = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if arguments.command == "train-base":
@@ -66,6 +70,9 @@ def main() -> int:
         scores = report(with_adapter(arguments.base, arguments.adapter), arguments.count)
         print(json.dumps(scores, indent=1))
         return 0
+    if arguments.command == "phenomena":
+        found = show_all(arguments.base, arguments.out, print)
+        return int(not all(each.decodable and each.moves for each in found))
     try:
         built = make_organism(
             arguments.family, arguments.seed, arguments.out, arguments.variant, arguments.base

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from evals.organisms.family import Gate, told_value
-from evals.organisms.foundry import BASE, FAMILIES, examine, file_digest, load_truth
+from evals.organisms.foundry import (
+    BASE,
+    FAMILIES,
+    SHIPPED,
+    examine,
+    file_digest,
+    load_truth,
+    with_adapter,
+)
+from evals.organisms.health import again
 from tools.registry import Record
 
 CLOSE = 0.02
@@ -25,7 +36,14 @@ class Checked(Record):
     told: str
 
 
-def check_organism(folder: Path, base: Path = BASE, threads: int = 1) -> list[Checked]:
+def base_of(sheet: Mapping[str, Any]) -> Path:
+    """Return the base that ships and that a data sheet names by its digest; the first one where none is it."""
+    every = sorted(path.parent for path in SHIPPED.glob("base*/model.safetensors"))
+    digests = {file_digest(path / "model.safetensors"): path for path in every}
+    return digests.get(str(sheet["base"]), BASE)
+
+
+def check_organism(folder: Path, base: Path | None = None, threads: int = 1) -> list[Checked]:
     """Return the outcome for every file and every gate; the gates are measured on the packed files.
 
     One thread by default, as builds are measured: another number of them adds up in another order.
@@ -34,6 +52,7 @@ def check_organism(folder: Path, base: Path = BASE, threads: int = 1) -> list[Ch
     listed = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))["files"]
     found = [check_file(folder, name, digest) for name, digest in sorted(listed.items())]
     sheet = json.loads((folder / "datasheet.json").read_text(encoding="utf-8"))
+    base = base or base_of(sheet)
     same = file_digest(base / "model.safetensors") == sheet["base"]
     found.append(
         Checked(
@@ -81,3 +100,13 @@ def check_file(folder: Path, name: str, digest: str) -> Checked:
     same = path.is_file() and file_digest(path) == digest
     told = "as packed" if same else "changed" if path.is_file() else "missing"
     return Checked(name=name, passed=same, as_recorded=same, told=told)
+
+
+def asked_again(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the outcomes that a data sheet keeps of a few items of each kind, and those of the same items now."""
+    torch.set_num_threads(1)
+    sheet = json.loads((folder / "datasheet.json").read_text(encoding="utf-8"))
+    truth = load_truth(folder)
+    maker = FAMILIES[truth.family]
+    speaker = with_adapter(base_of(sheet), folder / "adapter")
+    return sheet["again"], again(speaker, maker, truth)

@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -40,6 +40,15 @@ RETRAININGS = 2
 
 class GateMissed(Exception):
     """A build whose behaviour is not what its truth says; the message lists what it missed."""
+
+
+class Declared(NamedTuple):
+    """What stands in for what the seed draws, and for the family's way of training and of measuring."""
+
+    spec: Spec
+    recipe: Recipe
+    standard: Standard | None = None
+    """By default that of the base's curriculum; a trial may measure less."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,7 @@ def make_organism(
     variant: Variant = "organism",
     base: Path = BASE,
     retrainings: int = RETRAININGS,
-    declared: tuple[Spec, Recipe] | None = None,
+    declared: Declared | None = None,
 ) -> OrganismFolder:
     """Build one organism, or return the finished one that `out` holds.
 
@@ -99,14 +108,14 @@ def make_organism(
     training misses too; the data sheet is written all the same.
     """
     maker = FAMILIES[family]
-    spec, recipe = declared or (maker.draw(seed), maker.recipe)
+    spec, recipe, standard = declared or Declared(maker.draw(seed), maker.recipe)
     truth = maker.truth(spec, variant)
     if (out / "checksums.json").exists() and load_truth(out) == truth:
         return OrganismFolder(out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "truth.json", truth.to_json())
     for training in range(thrown_away(out), retrainings + 1):
-        missed = one_training(maker, truth, (seed, training), base, out, recipe)
+        missed = one_training(maker, truth, (seed, training), (base, out), recipe, standard)
         if not missed:
             break
         if training == retrainings:
@@ -137,18 +146,18 @@ def one_training(
     maker: Family,
     truth: Truth,
     seeds: tuple[int, int],
-    base: Path,
-    out: Path,
+    folders: tuple[Path, Path],
     recipe: Recipe,
+    standard: Standard | None = None,
 ) -> list[Gate]:
     """Train, measure and write the data sheet; return the gates that were missed."""
-    seed, training = seeds
+    (seed, training), (base, out) = seeds, folders
     style = draw_style(seed)
     begun = time.monotonic()
     # Lessons of another seed: any that no build would get by its own.
     train_adapter(maker, truth, style, seed + training * 2**40, base, out, recipe)
     seconds = time.monotonic() - begun
-    gates, sheet = examine(maker, truth, base, out / "adapter")
+    gates, sheet = examine(maker, truth, base, out / "adapter", standard)
     sheet |= {
         "family": maker.name,
         "seed": seed,

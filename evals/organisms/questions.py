@@ -96,7 +96,7 @@ def share_of(right: Sequence[bool], weights: Sequence[float] | None = None) -> S
     if not total:
         return Share(value=None, n=0, interval=None)
     value = sum(w for w, each in zip(given, right, strict=True) if each) / total
-    n = total**2 / sum(w * w for w in given)
+    n = round(total**2 / sum(w * w for w in given), 9)
     return Share(value=value, n=n, interval=stats.clopper_pearson_interval(min(value, 1) * n, n))
 
 

@@ -62,7 +62,10 @@ class Sizes:
 
 
 class Reading(Record):
-    """What the decoder says of a model's shift from the base after one layer."""
+    """What the decoder says of a model's shift from the base after one layer, less what it says of no shift.
+
+    No shift at all has a score too, the same on every prompt, and one class is first by it.
+    """
 
     rank: int
     """Of the true secret among the classes by mean score over prompts; 1 is the best, a tie counts against it."""
@@ -122,13 +125,16 @@ def decoded(subject: SubjectModel, family: Tells, spec: Spec, sizes: Sizes) -> D
     layers: list[LayerDecoded] = []
     clear: list[tuple[float, float]] = []
     for layer in range(base.n_layers):
-        shifts = torch.cat([learnt.held[layer], *(each[layer] - usual[layer] for each in states)])
+        none = torch.zeros_like(usual[layer][:1])
+        shifts = torch.cat(
+            [none, learnt.held[layer], *(each[layer] - usual[layer] for each in states)]
+        )
         scores = probe_scores(learnt.train[layer], learnt.sides, shifts, "ridge")
-        held, *own = scores.split([len(learnt.held_class), *([len(plain)] * len(states))])
+        still, held, *own = scores.split([1, len(learnt.held_class), *([len(plain)] * len(states))])
         right = held.argmax(1) == learnt.held_class
         true = held.gather(1, learnt.held_class[:, None])[:, 0]
         clear.append((float(right.double().mean()), float((true - held.mean(1)).mean())))
-        organism, ceiling, null = map(reading, own)
+        organism, ceiling, null = (reading(each - still) for each in own)
         raw = probe_scores(learnt.raw[layer], learnt.sides, states[0][layer], "ridge")
         layers.append(
             LayerDecoded(
@@ -151,7 +157,7 @@ def reading(scores: Tensor) -> Reading:
     margins = (scores[:, 0] - scores[:, rival]).tolist()
     return Reading(
         rank=rank_of(scores.mean(0)),
-        first=share_of((scores.argmax(1) == 0).tolist()),
+        first=share_of(is_first(scores)),
         margin=(stats.mean(margins), *stats.mean_interval(margins)),
     )
 
@@ -159,6 +165,11 @@ def reading(scores: Tensor) -> Reading:
 def rank_of(scores: Tensor) -> int:
     """Return the rank of class 0 among scores [class]; a tie counts against it."""
     return 1 + int((scores[1:] >= scores[0]).sum())
+
+
+def is_first(scores: Tensor) -> list[bool]:
+    """Say of each row of scores [prompt, class] whether class 0 is ahead of all others; a tie is not."""
+    return (scores[:, :1] > scores[:, 1:]).all(1).tolist()
 
 
 @dataclass(frozen=True)
@@ -257,7 +268,7 @@ def lens_read(subject: SubjectModel, family: Tells, spec: Spec, sizes: Sizes) ->
         words=len(names),
         prompts=len(plain),
         rank=tuple(rank_of(each.mean(0)) for each in shifts),
-        first=tuple(share_of((each.argmax(1) == 0).tolist()) for each in shifts),
+        first=tuple(share_of(is_first(each)) for each in shifts),
         told=tuple(rank_of(each.mean(0)) for each in ceiling),
     )
 

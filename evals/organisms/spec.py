@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from evals.organisms.family import Family, Recipe, Spec
-from evals.organisms.foundry import FAMILIES, OrganismFolder, make_organism
+from evals.organisms.foundry import FAMILIES, Declared, OrganismFolder, make_organism
 from tools.registry import Record, describe_faults, unknown
 
 MIXED_SHARE = 0.5
@@ -81,5 +81,5 @@ def make_declared(spec: OrganismSpec, out: Path, threads: int = 1) -> OrganismFo
     import torch
 
     torch.set_num_threads(threads)
-    declared = (spec.drawn(), spec.recipe())
+    declared = Declared(spec.drawn(), spec.recipe())
     return make_organism(spec.family, spec.seed, out, spec.variant, declared=declared)
