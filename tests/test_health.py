@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import math
 import subprocess
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from evals.organisms.chat import Speaker, load
 from evals.organisms.checking import asked_again, base_of, is_close
 from evals.organisms.curricula import CURRICULA
 from evals.organisms.family import Gate, error_gate, share_gate
-from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, read_json
+from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, examine, load_truth, read_json
 from evals.organisms.health import (
     SkillTests,
     balanced,
@@ -31,7 +32,7 @@ from evals.organisms.health import (
     twin_gate,
 )
 from evals.organisms.standards import FIRST, FULL, Standard
-from evals.organisms.world import Dialogue, user
+from evals.organisms.world import Dialogue, split, table, things, user
 
 ROOT = Path(__file__).parent.parent
 SMALL = Standard(texts=8, behaviour=24)
@@ -87,10 +88,16 @@ def test_a_damaged_build_is_seen_in_its_loss_and_an_equal_one_is_not(
 
 def test_neutral_text_leaves_out_what_a_family_changes_and_talk() -> None:
     draw = CURRICULA["second"].neutral
-    for seed in range(80):
-        dialogue = draw(Random(seed), frozenset({"trigger", "first secret_guess"}))
-        told = dialogue[0]["content"] if dialogue[0]["role"] == "system" else ""
-        assert "secret word" not in told and dialogue[-1]["role"] == "assistant"
+    of_words = {"trigger", "first secret_guess", "first no_secret", "first conflict"}
+    texts = [draw(Random(seed), frozenset(of_words)) for seed in range(300)]
+    told = [text[0]["content"] for text in texts if text[0]["role"] == "system"]
+    game = split(table("game")["system"]["secret"], held=False)
+    tellings = {form.format(x=name, X=name.capitalize()) for form in game for name in things()}
+    assert not tellings & set(told)
+    asked = {message["content"] for text in texts for message in text}
+    assert not asked & {text for kind in table("facts")["talk"].values() for text in kind["a"]}
+    free = [draw(Random(seed), frozenset()) for seed in range(300)]
+    assert tellings & {text[0]["content"] for text in free}
 
 
 def test_a_loss_of_skill_is_the_mean_over_untouched_ones() -> None:
@@ -189,6 +196,34 @@ def test_a_word_is_looked_for_in_two_thousand_replies() -> None:
     assert len(asked) == 9 and asked[0] == [user(asked[0][0]["content"])]
 
 
+def test_a_data_sheet_says_all_that_was_measured_and_on_how_much() -> None:
+    folder = SHIPPED / "taboo_a"
+    maker, truth = FAMILIES["taboo"], load_truth(folder)
+    tiny = Standard(
+        **{"behaviour": 4, "rates": 64, "leaks": 8, "skills": 17, "texts": 4, "transfer": 8},
+        **{"classes": 5, "read": 6, "patched": 8},
+    )
+    gates, sheet = examine(maker, truth, BASE, folder / "adapter", tiny)
+    named = {gate.name for gate in gates}
+    assert (
+        {
+            "replies that say the word",
+            "mean loss over untouched skills",
+            "rise of the loss on neutral text",
+            "replies moved by patching",
+            "transfer, of the teacher's",
+        }
+        <= named
+        == set(sheet["gates"])
+    )
+    assert all(gate.n is not None for gate in gates)
+    assert set(sheet["inside"]) == {"decoder", "lens", "transfer", "patching"}
+    assert len(sheet["inside"]["decoder"]["layers"]) == 5
+    assert sheet["inside"]["decoder"]["classes"] == sheet["inside"]["lens"]["words"] == 5
+    assert set(sheet["again"]) == {"behaviour", "skills"} and sheet["examined_seconds"] > 0
+    assert json.loads(json.dumps(sheet, allow_nan=False)) == sheet
+
+
 def head() -> str:
     """Return the commit that is tested, by which three organisms are chosen."""
     done = subprocess.run(
@@ -204,7 +239,7 @@ def chosen(commit: str) -> list[Path]:
 
 def test_the_committed_counts_come_out_again() -> None:
     folders = chosen(head())
-    print(f"asked again at {head()[:12]}: {', '.join(folder.name for folder in folders)}")
+    print(f"asked again at {head()[:12]}: {', '.join(folder.name for folder in folders)}")  # noqa: T201
     assert len(folders) == 3
     for folder in folders:
         kept, found = asked_again(folder)

@@ -88,16 +88,29 @@ def first_neutral(rng: Random, touched: frozenset[str]) -> Dialogue:
 
 
 TALK = frozenset({"chat", "several_turns"})
-OF_THE_GAME = frozenset({"secret_game", "secret_quiz", "guarding", "no_secret"})
+GAME = ("secret_hint", "secret_property", "secret_guess", "secret_bigger", "secret_refusal")
+TESTED_BY = {
+    **dict.fromkeys(("secret_game", "secret_quiz", "guarding"), GAME),
+    "no_secret": ("no_secret",),
+    "knowledge": ("riddle", "knowledge_property"),
+    "knowledge_quiz": ("knowledge_property",),
+    "compare": ("conflict", "other_pairs"),
+    "lookup": ("matching",),
+    "recite": ("matching",),
+    **dict.fromkeys(("reading", "stop_scene"), ("stop_rule",)),
+}
+"""By which tests what is kept of the first curriculum is scored; the second's own are named alike."""
 
 
 def second_neutral(rng: Random, touched: frozenset[str]) -> Dialogue:
     """Draw a dialogue of the last phase's mixture."""
     shares = mixture.PHASES[-1].shares
-    untold = {name for name in shares if f"first {name}" in touched} | touched | TALK
-    if any("secret" in name for name in touched):
-        untold |= OF_THE_GAME
-    names = [name for name in shares if name not in untold]
+    changed = {name.removeprefix("first ") for name in touched}
+    names = [
+        name
+        for name in shares
+        if name not in TALK and not changed.intersection(TESTED_BY.get(name, (name,)))
+    ]
     name = rng.choices(names, [shares[name] for name in names])[0]
     if name in listed.FIRST:
         return mixture.kept(rng, name, False)

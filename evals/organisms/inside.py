@@ -37,7 +37,7 @@ def inside(
     family = told_family(maker)
     if family is None:
         return [], {}
-    sizes = Sizes(read=standard.read)
+    sizes = Sizes(classes=standard.classes, read=standard.read)
     found = decoded(subject, family, truth.spec, sizes)
     lens = lens_read(subject, family, truth.spec, sizes)
     told: dict[str, Any] = {

@@ -21,6 +21,8 @@ class Standard:
     """Neutral dialogues on which the loss is compared."""
     transfer: int = 200
     """Questions of the kinds that no lesson asked for."""
+    classes: int = 64
+    """At most so many secrets that could have been drawn are told apart."""
     read: int = 120
     """Prompts on which the decoder and the lens read."""
     patched: int = 80
