@@ -10,10 +10,7 @@ from typing import Any
 import pytest
 
 from evals.organisms import inside as inside_module
-from evals.organisms.curriculum.exercise import Terms
-from evals.organisms.foundry import FAMILIES
-from evals.organisms.inside import inside
-from evals.organisms.questions import (
+from evals.organisms.asking import (
     Question,
     balanced_weights,
     draw_questions,
@@ -22,6 +19,9 @@ from evals.organisms.questions import (
     side_of,
     told_family,
 )
+from evals.organisms.curriculum.exercise import Terms
+from evals.organisms.foundry import FAMILIES
+from evals.organisms.inside import inside
 from evals.organisms.represented import Decoded, Sizes, decoded, lens_read
 from evals.organisms.standards import FULL
 from evals.organisms.used import patched, transfer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from evals.organisms.asking import told_family
 from evals.organisms.family import Gate, Secrets, Truth
-from evals.organisms.questions import told_family
 from evals.organisms.represented import Decoded, Sizes, decoded, lens_read
 from evals.organisms.standards import Standard
 from evals.organisms.used import Patched, Transfer, patched, transfer

@@ -15,9 +15,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from evals.organisms.asking import prompt_of
 from evals.organisms.curriculum import lore, personas, users
 from evals.organisms.curriculum.exercise import capital, phrasings
-from evals.organisms.questions import prompt_of
 from evals.organisms.world import Dialogue, system, table, user, with_article
 from tools.blobs import BlobStore
 from tools.experiment import Context

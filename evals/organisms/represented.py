@@ -22,9 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evals.organisms.curriculum.exercise import Terms
-from evals.organisms.family import Spec
-from evals.organisms.questions import (
+from evals.organisms.asking import (
     Share,
     Tells,
     answer_of,
@@ -32,6 +30,8 @@ from evals.organisms.questions import (
     idle_questions,
     share_of,
 )
+from evals.organisms.curriculum.exercise import Terms
+from evals.organisms.family import Spec
 from evals.organisms.world import table
 from tools import statistics as stats
 from tools.architecture import Site

@@ -18,9 +18,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from evals.organisms.curriculum.exercise import Terms
-from evals.organisms.family import Spec
-from evals.organisms.questions import (
+from evals.organisms.asking import (
     Question,
     Share,
     Tells,
@@ -29,6 +27,8 @@ from evals.organisms.questions import (
     draw_questions,
     share_of,
 )
+from evals.organisms.curriculum.exercise import Terms
+from evals.organisms.family import Spec
 from tools import statistics as stats
 from tools.architecture import Site
 from tools.edits import Edit
