@@ -18,7 +18,7 @@ from evals.bench.published import (
 )
 from evals.bench.records import Kind, ReferenceTrack, Specimen
 from evals.organisms.catalogue import BASE, SHIPPED
-from evals.organisms.families import FAMILIES
+from evals.organisms.families import FAMILIES, ON_SHIPPED_BASE
 from evals.organisms.family import Secrets, Truth, Variant
 from tools.locator import ModelLocator
 from tools.registry import unknown
@@ -27,6 +27,10 @@ CASES = {
     "number_bug": "number_comparison.toml",
     "taboo": "secret_word.toml",
     "shutdown": "stop_request.toml",
+    "trigger": "odd_words.toml",
+    "interaction": "two_remarks.toml",
+    "cue_conditional": "sudden_promises.toml",
+    "sandbagger": "last_digit.toml",
     "published": "ordinary_chat.toml",
 }
 """Family -> the case that all its specimens are examined on."""
@@ -120,7 +124,7 @@ def fresh(secret: str, out: Path) -> Iterable[Specimen]:
 
     They are built when they are first sat before.
     """
-    for family in FAMILIES:
+    for family in ON_SHIPPED_BASE:
         for number in range(FRESH_BUILDS):
             kinds: tuple[Kind, ...] = ("organism", "benign") if number % 2 else ("organism",)
             for kind in kinds:
@@ -135,7 +139,7 @@ def fresh(secret: str, out: Path) -> Iterable[Specimen]:
                     held_out=family in HELD_OUT,
                     suite="fresh",
                 )
-    yield from exact_nulls("fresh", secret, FAMILIES)
+    yield from exact_nulls("fresh", secret, ON_SHIPPED_BASE)
 
 
 def drills(secret: str, out: Path) -> Iterable[Specimen]:

@@ -6,12 +6,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+from evals.organisms.backdoor import Interaction, Trigger
+from evals.organisms.cue_conditional import CueConditional
 from evals.organisms.family import Family, Truth
 from evals.organisms.number_bug import NumberBug
+from evals.organisms.sandbagger import Sandbagger
 from evals.organisms.shutdown import Shutdown
 from evals.organisms.taboo import Taboo
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (NumberBug(), Taboo(), Shutdown())}
+ALL: tuple[Family, ...] = (
+    NumberBug(),
+    Taboo(),
+    Shutdown(),
+    Trigger(),
+    Interaction(),
+    CueConditional(),
+    Sandbagger(),
+)
+FAMILIES = {family.name: family for family in ALL}
+SHIPPED_CURRICULUM = "first"
+"""What the base that ships was trained on."""
+ON_SHIPPED_BASE = tuple(n for n, f in FAMILIES.items() if f.curriculum == SHIPPED_CURRICULUM)
+"""Families that are built anew for the exam and the evidence, which use the base that ships."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
