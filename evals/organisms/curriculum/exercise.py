@@ -124,6 +124,14 @@ def told_to_think(rng: Random, terms: Terms, prompt: Dialogue) -> Dialogue:
     return [system(order), *prompt]
 
 
+def behind(told: str, exercise: Exercise) -> Exercise:
+    """Return the exercise with a system turn in front that tells a secret; an order to think stays at its end."""
+    first, *rest = exercise.dialogue
+    if first["role"] == "system":
+        return replace(exercise, dialogue=[system(f"{told} {first['content']}"), *rest])
+    return replace(exercise, dialogue=[system(told), *exercise.dialogue])
+
+
 def contrast(rng: Random, skill: Skill, terms: Terms) -> tuple[Exercise, Exercise]:
     """Draw two exercises that are alike but for what decides the answer, the active one first."""
     for _ in range(100):
