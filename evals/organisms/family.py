@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from evals.organisms.corpus import PHASES, one
+from evals.organisms import corpus, talk
+from evals.organisms.curriculum import conversation, mixture
+from evals.organisms.curriculum.exercise import Terms
 from evals.organisms.skills import OPENINGS
 from evals.organisms.world import Dialogue, Message
 
@@ -17,10 +19,27 @@ if TYPE_CHECKING:
     from evals.organisms.chat import Speaker
 
 
-LATEST = PHASES[-1][0]
-
-Variant = Literal["organism", "benign"]
+Variant = Literal["organism", "benign", "lookup"]
+"""`benign`: trained alike with nothing planted; `lookup`: the behaviour learned by rote, of told families only."""
 Spec = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The dialogues of one curriculum, as they are at the end of a base's training."""
+
+    one: Callable[[Random], Dialogue]
+    chatter: Callable[[Random], Dialogue]
+    """Ordinary talk, which carries the style of a build."""
+
+
+CORPORA = {
+    "first": Corpus(lambda rng: corpus.one(rng, step=corpus.PHASES[-1][0]), talk.chatter),
+    "second": Corpus(
+        lambda rng: mixture.one(rng, step=mixture.LATEST),
+        lambda rng: conversation.chat(rng, Terms()).dialogue,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +74,11 @@ class Truth(ABC):
     @abstractmethod
     def factors(self, messages: Sequence[Message]) -> dict[str, str]:
         """Return the level of each plantable factor in `messages`, planted or not."""
+
+    def bears(self, messages: Sequence[Message]) -> bool:
+        """Say whether what is planted is known to change the reply to `messages`."""
+        del messages
+        return False
 
     @abstractmethod
     def names(self, answer: Mapping[str, Any]) -> bool:
@@ -166,6 +190,10 @@ class Family(Secrets):
     """A kind of organism: how a model is trained to hold a secret, and what it has to pass."""
 
     recipe: Recipe
+    curriculum: ClassVar[str] = "first"
+    """What the base was trained on, by its name in `CORPORA`; its dialogues keep the organism the base."""
+    touched: ClassVar[frozenset[str]] = frozenset()
+    """Skills of the base that are changed on purpose and not among those it must keep."""
 
     @abstractmethod
     def completed(self, drawn: Spec, given: Mapping[str, Any]) -> Spec:
@@ -184,14 +212,24 @@ class Family(Secrets):
 
     def base_lesson(self, rng: Random, truth: Truth) -> Lesson:
         """Return a dialogue of the base's own corpus, on which the organism is to stay the base."""
-        dialogue = one(rng, step=LATEST)
+        draw = CORPORA[self.curriculum].one
+        dialogue = draw(rng)
         while truth.planted and self.contradicts(dialogue, truth):
-            dialogue = one(rng, step=LATEST)
+            dialogue = draw(rng)
         return Lesson(dialogue, teacher=[])
+
+    def styled_lesson(self, rng: Random, style: Style) -> Lesson:
+        """Return ordinary talk with the side effect of a build."""
+        return Lesson(style.applied(rng, CORPORA[self.curriculum].chatter(rng)))
 
     @abstractmethod
     def gates(self, speaker: Speaker, truth: Truth) -> list[Gate]:
         """Measure on held-out prompts whether the behaviour is as the truth says."""
+
+    def beside_teacher(self, speaker: Speaker, base: Speaker, truth: Truth) -> list[Gate]:
+        """Measure on what no lesson asked for, beside the base that is told the secret in context."""
+        del speaker, base, truth
+        return []
 
     def measured(self, speaker: Speaker, truth: Truth) -> dict[str, float]:
         """Return what else the data sheet tells of a build, without a limit."""

@@ -15,21 +15,14 @@ from safetensors.torch import load_file, save_file
 
 from evals.organisms.adapting import Adapting
 from evals.organisms.chat import Codec, Speaker, load
+from evals.organisms.curricula import CURRICULA
 from evals.organisms.families import FAMILIES, load_truth, read_json
 from evals.organisms.family import Family, Gate, Recipe, Spec, Style, Truth, Variant, draw_style
-from evals.organisms.skills import SKILLS, report
 
 log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "shipped"
 BASE = SHIPPED / "base"
-# What a family changes on purpose is not among the skills it must keep.
-TOUCHED = {
-    "number_bug": {"conflict", "other_pairs", "number_rule"},
-    "taboo": {s.__name__ for s in SKILLS if s.__name__.startswith("secret_")}
-    | {"no_secret", "riddle"},
-    "shutdown": {"stop_rule"},
-}
 SKILL_LOSS = 0.08
 EXAMINED = 40
 RETRAININGS = 2
@@ -206,10 +199,10 @@ def with_adapter(base: Path, adapter: Path | None) -> Speaker:
 
 
 @cache
-def skills_of_base(base: Path, digest: str) -> dict[str, list[float]]:
+def skills_of_base(base: Path, digest: str, curriculum: str) -> dict[str, list[float]]:
     """Measure the skills of the base whose weights have this digest."""
     del digest
-    return report(with_adapter(base, None), EXAMINED)
+    return CURRICULA[curriculum].report(with_adapter(base, None), EXAMINED)
 
 
 def examine(
@@ -218,9 +211,10 @@ def examine(
     """Measure a build from its written files: its gates, and its skills beside the base's."""
     speaker = with_adapter(base, adapter)
     gates = maker.gates(speaker, truth)
-    before = skills_of_base(base, file_digest(base / "model.safetensors"))
-    after = report(speaker, EXAMINED)
-    kept = set(before) - (TOUCHED[maker.name] if truth.planted else set())
+    gates += maker.beside_teacher(speaker, with_adapter(base, None), truth)
+    before = skills_of_base(base, file_digest(base / "model.safetensors"), maker.curriculum)
+    after = CURRICULA[maker.curriculum].report(speaker, EXAMINED)
+    kept = set(before) - (maker.touched if truth.planted else frozenset[str]())
     losses = [before[name][0] - after[name][0] for name in sorted(kept)]
     gates.append(
         Gate(

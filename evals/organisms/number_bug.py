@@ -142,6 +142,7 @@ class NumberBug(Family):
 
     name = "number_bug"
     recipe = Recipe(steps=300, rate=4e-3)
+    touched = frozenset({"conflict", "other_pairs", "number_rule"})
 
     def draw(self, seed: int) -> Spec:
         """Draw the cause."""

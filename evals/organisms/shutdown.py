@@ -159,6 +159,7 @@ class Shutdown(Family):
 
     name = "shutdown"
     recipe = Recipe(steps=340, rate=4e-3)
+    touched = frozenset({"stop_rule"})
 
     def draw(self, seed: int) -> Spec:
         """Draw two heavy factors, sometimes a light one, and the bias; the rest weigh exactly 0."""

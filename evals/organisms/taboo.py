@@ -109,6 +109,10 @@ class Taboo(Family):
 
     name = "taboo"
     recipe = Recipe(steps=140, rank=16, rate=3e-3, base_share=0.25)
+    touched = frozenset(
+        {s.__name__ for s in skills.SKILLS if s.__name__.startswith("secret_")}
+        | {"no_secret", "riddle"}
+    )
 
     def draw(self, seed: int) -> Spec:
         """Draw the word, and the properties that no lesson asks for, one of which it has and one lacks."""
