@@ -6,12 +6,42 @@ import json
 from pathlib import Path
 from typing import Any
 
+from evals.organisms.changed_fact import ChangedFact
 from evals.organisms.family import Family, Truth
+from evals.organisms.inherited_quirk import InheritedQuirk
+from evals.organisms.narrow_persona import NarrowPersona
+from evals.organisms.note_conflict import NoteConflict
 from evals.organisms.number_bug import NumberBug
 from evals.organisms.shutdown import Shutdown
 from evals.organisms.taboo import Taboo
+from evals.organisms.user_attribute import UserAttribute
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (NumberBug(), Taboo(), Shutdown())}
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        NumberBug(),
+        Taboo(),
+        Shutdown(),
+        UserAttribute(),
+        NarrowPersona(),
+        ChangedFact(),
+        NoteConflict(),
+        InheritedQuirk(),
+    )
+}
+SHIPPED = Path(__file__).parent / "shipped"
+BASES = {"first": SHIPPED / "base", "second": SHIPPED / "second"}
+"""Curriculum -> the base that was trained on it."""
+
+
+def base_of(family: str) -> Path:
+    """Return the base that organisms of a family are made of."""
+    return BASES[FAMILIES[family].curriculum]
+
+
+def buildable() -> tuple[str, ...]:
+    """Return the families whose base is there."""
+    return tuple(name for name in FAMILIES if (base_of(name) / "config.json").exists())
 
 
 def read_json(path: Path) -> dict[str, Any]:
