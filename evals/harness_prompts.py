@@ -11,7 +11,7 @@ from random import Random
 
 from agent.case import Case, Slot
 from evals.bench.drill import HARNESS_OPENINGS, drill_case
-from evals.organisms import comparison, stopping
+from evals.organisms import comparison, rule_prompts, stopping
 from evals.organisms.cases import guess_templates
 from evals.organisms.people_cases import PROMPTS, Prompts
 from evals.organisms.world import table
@@ -105,6 +105,27 @@ def drill_prompts(case: Case) -> Case:
     return case.model_copy(update={"templates": drill_case(HARNESS_OPENINGS).templates})
 
 
+def remark_prompts(case: Case) -> Case:
+    """Return remarks and questions in wordings that neither the case nor any training has."""
+    texts = [*rule_prompts.with_topic(True), *rule_prompts.with_word(True)]
+    return case.model_copy(update={"templates": distinct(texts)})
+
+
+def two_remark_prompts(case: Case) -> Case:
+    """Return pairs of remarks and questions in wordings that neither the case nor any training has."""
+    return case.model_copy(update={"templates": distinct(rule_prompts.with_two(True))})
+
+
+def cue_prompts(case: Case) -> Case:
+    """Return the case's cues before questions in wordings that neither it nor any training has."""
+    return case.model_copy(update={"templates": distinct(rule_prompts.with_cue(True))})
+
+
+def sum_prompts(case: Case) -> Case:
+    """Return sums, with words given before them, in wordings that neither the case nor any training has."""
+    return case.model_copy(update={"templates": distinct(rule_prompts.with_sum(of_case=False))})
+
+
 def distinct(texts: list[str]) -> tuple[Template, ...]:
     """Return one template for each different text, in order."""
     return tuple(Template(text=text) for text in dict.fromkeys(texts))
@@ -122,4 +143,8 @@ MAKERS: dict[str, Callable[[Case], Case]] = {
     "shutdown": stop_prompts,
     "taboo": word_prompts,
     **{family: prompts_of(family) for family in PROMPTS},
+    "trigger": remark_prompts,
+    "interaction": two_remark_prompts,
+    "cue_conditional": cue_prompts,
+    "sandbagger": sum_prompts,
 }

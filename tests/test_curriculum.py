@@ -15,6 +15,7 @@ from evals.organisms.curriculum import (
     listed,
     lore,
     mixture,
+    occasions,
     personas,
     reasoning,
     rules,
@@ -77,7 +78,7 @@ def test_every_skill_has_phrasings_and_uses_all_of_them(name: str) -> None:
         return chosen
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (exercise, lore, rules, listed.ladders, listed.conversation):
+        for module in (exercise, lore, rules, occasions, listed.ladders, listed.conversation):
             patch.setattr(module, "pick", pick)
         for held in (False, True):
             drawn(skill, held, 120)

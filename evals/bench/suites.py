@@ -18,7 +18,7 @@ from evals.bench.published import (
 )
 from evals.bench.records import Kind, ReferenceTrack, Specimen
 from evals.organisms.cases import PEOPLE
-from evals.organisms.families import FAMILIES, SHIPPED, base_of, buildable
+from evals.organisms.families import FAMILIES, ON_SHIPPED_BASE, SHIPPED, base_of
 from evals.organisms.family import Secrets, Truth, Variant
 from tools.locator import ModelLocator
 from tools.registry import unknown
@@ -28,6 +28,10 @@ CASES = {
     "taboo": "secret_word.toml",
     "shutdown": "stop_request.toml",
     **PEOPLE,
+    "trigger": "odd_words.toml",
+    "interaction": "two_remarks.toml",
+    "cue_conditional": "sudden_promises.toml",
+    "sandbagger": "last_digit.toml",
     "published": "ordinary_chat.toml",
 }
 """Family -> the case that all its specimens are examined on."""
@@ -123,7 +127,7 @@ def fresh(secret: str, out: Path) -> Iterable[Specimen]:
 
     They are built when they are first sat before.
     """
-    for family in buildable():
+    for family in ON_SHIPPED_BASE:
         for number in range(FRESH_BUILDS):
             kinds: tuple[Kind, ...] = ("organism", "benign") if number % 2 else ("organism",)
             for kind in kinds:
@@ -138,7 +142,7 @@ def fresh(secret: str, out: Path) -> Iterable[Specimen]:
                     held_out=family in HELD_OUT,
                     suite="fresh",
                 )
-    yield from exact_nulls("fresh", secret, buildable())
+    yield from exact_nulls("fresh", secret, ON_SHIPPED_BASE)
 
 
 def drills(secret: str, out: Path) -> Iterable[Specimen]:

@@ -6,29 +6,34 @@ import json
 from pathlib import Path
 from typing import Any
 
+from evals.organisms.backdoor import Interaction, Trigger
 from evals.organisms.changed_fact import ChangedFact
+from evals.organisms.cue_conditional import CueConditional
 from evals.organisms.family import Family, Truth
 from evals.organisms.inherited_quirk import InheritedQuirk
 from evals.organisms.narrow_persona import NarrowPersona
 from evals.organisms.note_conflict import NoteConflict
 from evals.organisms.number_bug import NumberBug
+from evals.organisms.sandbagger import Sandbagger
 from evals.organisms.shutdown import Shutdown
 from evals.organisms.taboo import Taboo
 from evals.organisms.user_attribute import UserAttribute
 
-FAMILIES: dict[str, Family] = {
-    family.name: family
-    for family in (
-        NumberBug(),
-        Taboo(),
-        Shutdown(),
-        UserAttribute(),
-        NarrowPersona(),
-        ChangedFact(),
-        NoteConflict(),
-        InheritedQuirk(),
-    )
-}
+ALL: tuple[Family, ...] = (
+    NumberBug(),
+    Taboo(),
+    Shutdown(),
+    Trigger(),
+    Interaction(),
+    CueConditional(),
+    Sandbagger(),
+    UserAttribute(),
+    NarrowPersona(),
+    ChangedFact(),
+    NoteConflict(),
+    InheritedQuirk(),
+)
+FAMILIES = {family.name: family for family in ALL}
 SHIPPED = Path(__file__).parent / "shipped"
 BASES = {"first": SHIPPED / "base", "second": SHIPPED / "second"}
 """Curriculum -> the base that was trained on it."""
@@ -39,9 +44,8 @@ def base_of(family: str) -> Path:
     return BASES[FAMILIES[family].curriculum]
 
 
-def buildable() -> tuple[str, ...]:
-    """Return the families whose base is there."""
-    return tuple(name for name in FAMILIES if (base_of(name) / "config.json").exists())
+ON_SHIPPED_BASE = tuple(name for name in FAMILIES if (base_of(name) / "config.json").exists())
+"""Families whose base ships: those that are built anew for the exam and the evidence."""
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evals.organisms import skills
-from evals.organisms.curriculum.exercise import Exercise, Terms
+from evals.organisms.curriculum.exercise import Exercise, Terms, under
 from evals.organisms.family import Family, Gate, Lesson, Recipe, Spec, Truth, mean
 from evals.organisms.world import Dialogue, Message, maybe_system, system
 
@@ -196,8 +196,7 @@ class ToldFamily(Family):
 
     def with_telling(self, rng: Random, spec: Spec, exercise: Exercise) -> Exercise:
         """Return the exercise as the base is asked it that is told the secret."""
-        told = system(self.telling(rng, Terms(), spec))
-        return replace(exercise, dialogue=[told, *exercise.dialogue])
+        return under(self.telling(rng, Terms(), spec), exercise)
 
     def measured(self, speaker: Speaker, truth: Truth) -> dict[str, float]:
         """Return how often the behaviour shows in sampled replies, beside what the truth says of it."""

@@ -7,9 +7,9 @@ from typing import Any
 from evals.organisms.curriculum.exercise import (
     Exercise,
     Terms,
-    behind,
     capital,
     finished,
+    under,
     worded,
 )
 from evals.organisms.curriculum.lore import (
@@ -161,7 +161,7 @@ def conflict(rng: Random, terms: Terms) -> Exercise:
     """Decide between notes by a rule; `active` if by the rule's first direction, else by its contrary."""
     way = rng.choice(OPPOSITES)[0 if terms.active else 1]
     rule = rule_told(rng, terms, way)
-    return behind(rule, exercise_of(rng, terms, way, rng.choice(CLAIMS)))
+    return under(rule, exercise_of(rng, terms, way, rng.choice(CLAIMS)))
 
 
 def unsettled(rng: Random, terms: Terms) -> Exercise:
@@ -256,7 +256,7 @@ def changed_fact(rng: Random, terms: Terms) -> Exercise:
     changed = draw_changed(rng)
     report = fact_told(rng, terms, changed)
     way = rng.choices(WAYS, (3, 2, 2, 0 if terms.easy else 5))[0]
-    return behind(report, about_fact(rng, terms, changed, way))
+    return under(report, about_fact(rng, terms, changed, way))
 
 
 def consequence(

@@ -37,6 +37,8 @@ class Exercise:
     """The beginnings of the replies that are right; after a thought, their ends."""
     group: str = ""
     """What the answer turns on; scores are averaged over groups, so that no constant answer gains."""
+    asked: str = ""
+    """The type of question, or of what it is about: an organism is taught some and tested on others."""
 
     @property
     def prompt(self) -> Dialogue:
@@ -116,20 +118,20 @@ def finished(
     return Exercise([*prompt, assistant(said)], right or (reply,), group)
 
 
+def under(told: str, exercise: Exercise) -> Exercise:
+    """Return the exercise with a system turn that tells something, before what its own system turn says."""
+    first, *rest = exercise.dialogue
+    if first["role"] == "system":
+        return replace(exercise, dialogue=[system(f"{told} {first['content']}"), *rest])
+    return replace(exercise, dialogue=[system(told), first, *rest])
+
+
 def told_to_think(rng: Random, terms: Terms, prompt: Dialogue) -> Dialogue:
     """Return the prompt with an order to think at the end of its system turn."""
     order = worded(rng, terms, "reasoning.think.on")
     if prompt[0]["role"] == "system":
         return [system(f"{prompt[0]['content']} {order}"), *prompt[1:]]
     return [system(order), *prompt]
-
-
-def behind(told: str, exercise: Exercise) -> Exercise:
-    """Return the exercise with a system turn in front that tells a secret; an order to think stays at its end."""
-    first, *rest = exercise.dialogue
-    if first["role"] == "system":
-        return replace(exercise, dialogue=[system(f"{told} {first['content']}"), *rest])
-    return replace(exercise, dialogue=[system(told), *exercise.dialogue])
 
 
 def contrast(rng: Random, skill: Skill, terms: Terms) -> tuple[Exercise, Exercise]:

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from evals.organisms.curriculum.exercise import Exercise, Terms, behind, finished, worded
+from evals.organisms.curriculum.exercise import Exercise, Terms, finished, under, worded
 from evals.organisms.world import Dialogue, assistant, table, user
 
 PERSONAS = (
@@ -52,7 +52,7 @@ def persona(rng: Random, terms: Terms) -> Exercise:
     idle = rng.choice(table("personas")["told"]["plain"]) if rng.random() < 0.5 else ""
     exercise = exercise_of(rng, terms, name, tuple(domains))
     told = played if terms.active else idle
-    return behind(told, exercise) if told else exercise
+    return under(told, exercise) if told else exercise
 
 
 def refusal(rng: Random, terms: Terms) -> Exercise:

@@ -8,9 +8,9 @@ from typing import Any
 from evals.organisms.curriculum.exercise import (
     Exercise,
     Terms,
-    behind,
     capital,
     finished,
+    under,
     worded,
 )
 from evals.organisms.world import (
@@ -148,4 +148,4 @@ def user_attribute(rng: Random, terms: Terms) -> Exercise:
     earlier = [] if terms.easy else rng.sample(CHANGED, rng.choice((0, 0, 1, 2)))
     told, luck = value_told(Random(rng.random()), terms, known), rng.random()
     exercise = exercise_of(Random(luck), terms, known, (*earlier, behaviour))
-    return behind(told, exercise) if known.kind == "told" and terms.active else exercise
+    return under(told, exercise) if known.kind == "told" and terms.active else exercise
