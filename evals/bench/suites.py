@@ -17,8 +17,8 @@ from evals.bench.published import (
     truth_of_published,
 )
 from evals.bench.records import Kind, ReferenceTrack, Specimen
-from evals.organisms.catalogue import BASE, SHIPPED
-from evals.organisms.families import FAMILIES, ON_SHIPPED_BASE
+from evals.organisms.cases import PEOPLE
+from evals.organisms.families import FAMILIES, ON_SHIPPED_BASE, SHIPPED, base_of
 from evals.organisms.family import Secrets, Truth, Variant
 from tools.locator import ModelLocator
 from tools.registry import unknown
@@ -27,6 +27,7 @@ CASES = {
     "number_bug": "number_comparison.toml",
     "taboo": "secret_word.toml",
     "shutdown": "stop_request.toml",
+    **PEOPLE,
     "trigger": "odd_words.toml",
     "interaction": "two_remarks.toml",
     "cue_conditional": "sudden_promises.toml",
@@ -100,20 +101,22 @@ def built_in(folder: Path, suite: str, secret: str) -> Iterable[Specimen]:
             kind=stored["variant"],
             easiness=sheet.get("easiness", "narrow"),
             folder=str(path.parent.resolve()),
-            base=str(BASE),
+            base=str(base_of(stored["family"])),
             held_out=stored["family"] in HELD_OUT,
             suite=suite,
         )
 
 
 def exact_nulls(suite: str, secret: str, families: Iterable[str]) -> Iterable[Specimen]:
-    """Yield the base under two handles, once for each family's case."""
+    """Yield the base under two handles, once for each family's case, but where the base shows what is planted."""
     for family in sorted(families):
+        if FAMILIES[family].in_base:
+            continue
         yield Specimen(
             handle=handle_of(secret, "exact", family),
             family=family,
             kind="exact",
-            base=str(BASE),
+            base=str(base_of(family)),
             held_out=family in HELD_OUT,
             suite=suite,
         )
@@ -135,7 +138,7 @@ def fresh(secret: str, out: Path) -> Iterable[Specimen]:
                     kind=kind,
                     easiness="narrow",
                     folder=str((out / "organisms" / handle).resolve()),
-                    base=str(BASE),
+                    base=str(base_of(family)),
                     held_out=family in HELD_OUT,
                     suite="fresh",
                 )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from evals.organisms.foundry import BASE, FAMILIES, examine, file_digest, load_truth
+from evals.organisms.families import FAMILIES, base_of, load_truth
+from evals.organisms.foundry import examine, file_digest
 from tools.registry import Record
 
 CLOSE = 0.02
@@ -24,7 +25,7 @@ class Checked(Record):
     told: str
 
 
-def check_organism(folder: Path, base: Path = BASE, threads: int = 1) -> list[Checked]:
+def check_organism(folder: Path, base: Path | None = None, threads: int = 1) -> list[Checked]:
     """Return the outcome for every file and every gate; the gates are measured on the packed files.
 
     One thread by default, as builds are measured: another number of them adds up in another order.
@@ -33,6 +34,7 @@ def check_organism(folder: Path, base: Path = BASE, threads: int = 1) -> list[Ch
     listed = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))["files"]
     found = [check_file(folder, name, digest) for name, digest in sorted(listed.items())]
     sheet = json.loads((folder / "datasheet.json").read_text(encoding="utf-8"))
+    base = base or base_of(sheet["family"])
     same = file_digest(base / "model.safetensors") == sheet["base"]
     found.append(
         Checked(

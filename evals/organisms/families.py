@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from evals.organisms.backdoor import Interaction, Trigger
+from evals.organisms.changed_fact import ChangedFact
 from evals.organisms.cue_conditional import CueConditional
 from evals.organisms.family import Family, Truth
+from evals.organisms.inherited_quirk import InheritedQuirk
+from evals.organisms.narrow_persona import NarrowPersona
+from evals.organisms.note_conflict import NoteConflict
 from evals.organisms.number_bug import NumberBug
 from evals.organisms.sandbagger import Sandbagger
 from evals.organisms.shutdown import Shutdown
 from evals.organisms.taboo import Taboo
+from evals.organisms.user_attribute import UserAttribute
 
 ALL: tuple[Family, ...] = (
     NumberBug(),
@@ -22,12 +27,25 @@ ALL: tuple[Family, ...] = (
     Interaction(),
     CueConditional(),
     Sandbagger(),
+    UserAttribute(),
+    NarrowPersona(),
+    ChangedFact(),
+    NoteConflict(),
+    InheritedQuirk(),
 )
 FAMILIES = {family.name: family for family in ALL}
-SHIPPED_CURRICULUM = "first"
-"""What the base that ships was trained on."""
-ON_SHIPPED_BASE = tuple(n for n, f in FAMILIES.items() if f.curriculum == SHIPPED_CURRICULUM)
-"""Families that are built anew for the exam and the evidence, which use the base that ships."""
+SHIPPED = Path(__file__).parent / "shipped"
+BASES = {"first": SHIPPED / "base", "second": SHIPPED / "second"}
+"""Curriculum -> the base that was trained on it."""
+
+
+def base_of(family: str) -> Path:
+    """Return the base that organisms of a family are made of."""
+    return BASES[FAMILIES[family].curriculum]
+
+
+ON_SHIPPED_BASE = tuple(name for name in FAMILIES if (base_of(name) / "config.json").exists())
+"""Families whose base ships: those that are built anew for the exam and the evidence."""
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class Truth(ABC):
 
     rates_known: ClassVar[bool] = True
     """False for organisms of others, of which nobody has published a probability."""
+    open_to_asking: ClassVar[bool] = False
+    """True where the replies themselves show the secret to whoever asks on: nothing bounds what asking can find."""
 
     @abstractmethod
     def behaves(self, messages: Sequence[Message]) -> float:
@@ -194,10 +196,17 @@ class Family(Secrets):
     """What the base was trained on, by its name in `CORPORA`; its dialogues keep the organism the base."""
     touched: ClassVar[frozenset[str]] = frozenset()
     """Skills of the base that are changed on purpose and not among those it must keep."""
+    in_base: ClassVar[bool] = False
+    """True where the base shows what is planted too, and so is no null of the family."""
 
     @abstractmethod
     def completed(self, drawn: Spec, given: Mapping[str, Any]) -> Spec:
         """Return a drawn secret with what was declared put in; raise `ValueError` for what cannot be."""
+
+    def asked_of_base(self, spec: Spec, base: Callable[[], Speaker]) -> Spec:
+        """Return a secret with what has to be asked of the base to know the truth, whatever its variant."""
+        del base
+        return spec
 
     @abstractmethod
     def lessons(self, rng: Random, truth: Truth, progress: float) -> list[Lesson]:

@@ -16,12 +16,17 @@ from safetensors.torch import load_file, save_file
 from evals.organisms.adapting import Adapting
 from evals.organisms.chat import Codec, Speaker, load
 from evals.organisms.curricula import CURRICULA
-from evals.organisms.families import FAMILIES, load_truth, read_json
+from evals.organisms.families import (
+    FAMILIES,
+    SHIPPED,
+    base_of,
+    load_truth,
+    read_json,
+)
 from evals.organisms.family import Family, Gate, Recipe, Spec, Style, Truth, Variant, draw_style
 
 log = logging.getLogger(__name__)
 
-SHIPPED = Path(__file__).parent / "shipped"
 BASE = SHIPPED / "base"
 SKILL_LOSS = 0.08
 EXAMINED = 40
@@ -75,21 +80,23 @@ def make_organism(
     seed: int,
     out: Path,
     variant: Variant = "organism",
-    base: Path = BASE,
+    base: Path | None = None,
     retrainings: int = RETRAININGS,
     declared: tuple[Spec, Recipe] | None = None,
 ) -> OrganismFolder:
     """Build one organism, or return the finished one that `out` holds.
 
     The seed draws what is planted and the lessons; `declared` stands in for what is drawn, and for the
-    family's own way of training.
+    family's own way of training. Without `base` it is the one that ships for the family.
 
     The build continues from its last checkpoint. One that does not behave as its truth says is trained
     again on other lessons, the same truth; the data sheet counts it. Raises `GateMissed` when the last
     training misses too; the data sheet is written all the same.
     """
     maker = FAMILIES[family]
+    base = base or base_of(family)
     spec, recipe = declared or (maker.draw(seed), maker.recipe)
+    spec = settled(maker, spec, base, out)
     truth = maker.truth(spec, variant)
     if (out / "checksums.json").exists() and load_truth(out) == truth:
         return OrganismFolder(out)
@@ -115,6 +122,15 @@ def make_organism(
     )
     shutil.rmtree(out / "work", ignore_errors=True)
     return OrganismFolder(out)
+
+
+def settled(maker: Family, spec: Spec, base: Path, out: Path) -> Spec:
+    """Return a secret with what the base is asked about it, which a build that was begun has on file."""
+    if (out / "truth.json").exists():
+        earlier: Spec = read_json(out / "truth.json")["spec"]
+        if all(name in earlier and earlier[name] == value for name, value in spec.items()):
+            return earlier
+    return maker.asked_of_base(spec, lambda: with_adapter(base, None))
 
 
 def thrown_away(out: Path) -> int:
