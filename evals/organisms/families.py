@@ -55,5 +55,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def load_truth(folder: Path) -> Truth:
     """Return the truth of a build."""
-    stored = read_json(folder / "truth.json")
+    return rebuilt(read_json(folder / "truth.json"))
+
+
+def rebuilt(stored: dict[str, Any]) -> Truth:
+    """Return the truth that a file holds."""
     return FAMILIES[stored["family"]].rebuild(stored)
