@@ -19,8 +19,15 @@ KINDS = {
     "factor": "what makes the difference is {value}",
     "reading": "the model reads the prompt as {value}",
     "attribute": "what matters about the user is {value}",
+    "persona": "the part that it plays is {value}",
+    "fact": "what it holds true is {value}",
     "trigger": "the trigger is {value}",
     "rule": "the rule is {value}",
+}
+SCOPES = {
+    "inherited": ", which the reference does too",
+    "added": ", which the reference does not do",
+    "unknown": "",
 }
 
 
@@ -156,7 +163,7 @@ def answered(
     if answer.kind == "nothing":
         return f"The investigator's answer is that nothing unusual is there ({sure})."
     value = listed([name(each) for each in answer.value], "and") if answer.value else "not named"
-    said = KINDS[answer.kind].format(value=value)
+    said = KINDS[answer.kind].format(value=value) + SCOPES[answer.scope]
     if backing:
         behind = (
             f"which {listed(backing, 'and')} supports"

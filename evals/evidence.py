@@ -34,7 +34,7 @@ from evals.cells import (
 from evals.evidence_table import write_table
 from evals.null_registrations import MEASURES, rejection_rates
 from evals.null_registrations import Kind as MeasureKind
-from evals.organisms.families import FAMILIES
+from evals.organisms.families import ON_SHIPPED_BASE
 
 TWIN_SEEDS = 5
 
@@ -114,8 +114,8 @@ def planned_cells(seeds: Sequence[int], builds: int, investigations: int, nulls:
 
     every = range(1, investigations + 1)
     for number in range(max(builds, nulls)):
-        for place, family in enumerate(FAMILIES):
-            dealt = number % len(FAMILIES) == place
+        for place, family in enumerate(ON_SHIPPED_BASE):
+            dealt = number % len(ON_SHIPPED_BASE) == place
             if number < builds:
                 deal(family, "organism", number, every)
             if dealt and number * TWIN_SEEDS < nulls:

@@ -23,6 +23,7 @@ from evals.organisms.curricula import CURRICULA
 from evals.organisms.family import Gate, error_gate, share_gate
 from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, examine, load_truth, read_json
 from evals.organisms.health import (
+    SkillScores,
     SkillTests,
     balanced,
     kept_skills,
@@ -101,11 +102,15 @@ def test_neutral_text_leaves_out_what_a_family_changes_and_talk() -> None:
 
 
 def test_a_loss_of_skill_is_the_mean_over_untouched_ones() -> None:
-    before = {"a": [1.0, 1.0], "b": [0.9, 0.8], "touched": [1.0, 1.0]}
-    after = {"a": [0.98, 0.9], "b": [0.88, 0.8], "touched": [0.0, 0.0]}
-    gate = kept_skills(before, after, frozenset({"touched"}), 200, 0.02)
-    assert gate.value == pytest.approx(0.02) and gate.n == 200 and gate.interval is not None
-    assert not kept_skills(before, after, frozenset(), 300, 0.02).passed
+    scores = {
+        "a": SkillScores((1.0, 1.0), (0.98, 0.9), 100),
+        "b": SkillScores((0.9, 0.8), (0.88, 0.8), 80),
+        "touched": SkillScores((1.0, 1.0), (0.0, 0.0), 100),
+    }
+    gate = kept_skills(scores, frozenset({"touched"}), 0.025)
+    assert gate.value == pytest.approx(0.02) and gate.passed
+    assert gate.n == 180 and gate.interval is not None
+    assert not kept_skills(scores, frozenset(), 0.025).passed
 
 
 @pytest.mark.parametrize("curriculum", CURRICULA)
@@ -116,14 +121,23 @@ def test_skills_are_tested_on_about_a_thousand_items_and_the_same_again(curricul
     again = SkillTests(curriculum, FULL)
     texts = [[item.prompt for each in t.items[0].values() for item in each] for t in (tests, again)]
     assert texts[0] == texts[1]
-    right = {name: [True] * len(each) for name, each in tests.items[0].items()}
-    wrong = {name: [False] * len(each) for name, each in tests.items[1].items()}
-    assert set(map(tuple, tests.scores([right, wrong]).values())) == {(1.0, 0.0)}
+    right, wrong = (
+        [{name: [side] * len(each) for name, each in items.items()} for items in tests.items]
+        for side in (True, False)
+    )
+    truth: Any = SimpleNamespace(planted=())
+    scores = tests.beside(right, wrong, truth)
+    assert {(found.base, found.build) for found in scores.values()} == {((1.0, 1.0), (0.0, 0.0))}
+    assert sum(found.n for found in scores.values()) == counts[0]
+    bears: Any = SimpleNamespace(planted=("all",), bears=lambda prompt: len(prompt) > 1)
+    fewer = tests.beside(right, wrong, bears)
+    assert 0 < sum(found.n for found in fewer.values()) < counts[0]
 
 
 def test_a_constant_answer_keeps_no_skill() -> None:
     items: Any = [SimpleNamespace(group=group) for group in ("Yes", "Yes", "Yes", "No")]
-    assert balanced(items, [True, True, True, False]) == 0.5
+    assert balanced(items, [True, True, True, False], [True] * 4) == 0.5
+    assert balanced(items, [True, True, True, False], [True] * 3 + [False]) == 1.0
 
 
 def test_a_twin_is_equivalent_to_itself_and_not_to_one_that_shows_the_behaviour() -> None:

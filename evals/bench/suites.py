@@ -17,8 +17,8 @@ from evals.bench.published import (
     truth_of_published,
 )
 from evals.bench.records import Kind, ReferenceTrack, Specimen
-from evals.organisms.catalogue import BASE, SHIPPED
-from evals.organisms.families import FAMILIES
+from evals.organisms.cases import PEOPLE
+from evals.organisms.families import FAMILIES, ON_SHIPPED_BASE, SHIPPED, base_of
 from evals.organisms.family import Secrets, Truth, Variant
 from tools.locator import ModelLocator
 from tools.registry import unknown
@@ -27,6 +27,11 @@ CASES = {
     "number_bug": "number_comparison.toml",
     "taboo": "secret_word.toml",
     "shutdown": "stop_request.toml",
+    **PEOPLE,
+    "trigger": "odd_words.toml",
+    "interaction": "two_remarks.toml",
+    "cue_conditional": "sudden_promises.toml",
+    "sandbagger": "last_digit.toml",
     "published": "ordinary_chat.toml",
 }
 """Family -> the case that all its specimens are examined on."""
@@ -96,20 +101,22 @@ def built_in(folder: Path, suite: str, secret: str) -> Iterable[Specimen]:
             kind=stored["variant"],
             easiness=sheet.get("easiness", "narrow"),
             folder=str(path.parent.resolve()),
-            base=str(BASE),
+            base=str(base_of(stored["family"])),
             held_out=stored["family"] in HELD_OUT,
             suite=suite,
         )
 
 
 def exact_nulls(suite: str, secret: str, families: Iterable[str]) -> Iterable[Specimen]:
-    """Yield the base under two handles, once for each family's case."""
+    """Yield the base under two handles, once for each family's case, but where the base shows what is planted."""
     for family in sorted(families):
+        if FAMILIES[family].in_base:
+            continue
         yield Specimen(
             handle=handle_of(secret, "exact", family),
             family=family,
             kind="exact",
-            base=str(BASE),
+            base=str(base_of(family)),
             held_out=family in HELD_OUT,
             suite=suite,
         )
@@ -120,7 +127,7 @@ def fresh(secret: str, out: Path) -> Iterable[Specimen]:
 
     They are built when they are first sat before.
     """
-    for family in FAMILIES:
+    for family in ON_SHIPPED_BASE:
         for number in range(FRESH_BUILDS):
             kinds: tuple[Kind, ...] = ("organism", "benign") if number % 2 else ("organism",)
             for kind in kinds:
@@ -131,11 +138,11 @@ def fresh(secret: str, out: Path) -> Iterable[Specimen]:
                     kind=kind,
                     easiness="narrow",
                     folder=str((out / "organisms" / handle).resolve()),
-                    base=str(BASE),
+                    base=str(base_of(family)),
                     held_out=family in HELD_OUT,
                     suite="fresh",
                 )
-    yield from exact_nulls("fresh", secret, FAMILIES)
+    yield from exact_nulls("fresh", secret, ON_SHIPPED_BASE)
 
 
 def drills(secret: str, out: Path) -> Iterable[Specimen]:

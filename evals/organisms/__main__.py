@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--seed", type=int, required=True)
     make.add_argument("--out", type=Path, required=True)
     make.add_argument("--variant", choices=("organism", "benign"), default="organism")
-    make.add_argument("--base", type=Path, default=BASE)
+    make.add_argument("--base", type=Path, help="instead of the one that ships")
     make.add_argument("--threads", type=int, default=1)
     tested = commands.add_parser("skills", help="measure what a model can do")
     tested.add_argument("--base", type=Path, default=BASE)

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from evals.organisms.families import FAMILIES, base_of, load_truth
 from evals.organisms.family import Gate, told_value
-from evals.organisms.foundry import (
-    BASE,
-    FAMILIES,
-    SHIPPED,
-    examine,
-    file_digest,
-    load_truth,
-    with_adapter,
-)
+from evals.organisms.foundry import examine, file_digest, with_adapter
 from evals.organisms.health import again
 from tools.registry import Record
 
@@ -36,13 +27,6 @@ class Checked(Record):
     told: str
 
 
-def base_of(sheet: Mapping[str, Any]) -> Path:
-    """Return the base that ships and that a data sheet names by its digest; the first one where none is it."""
-    every = sorted(path.parent for path in SHIPPED.glob("base*/model.safetensors"))
-    digests = {file_digest(path / "model.safetensors"): path for path in every}
-    return digests.get(str(sheet["base"]), BASE)
-
-
 def check_organism(folder: Path, base: Path | None = None, threads: int = 1) -> list[Checked]:
     """Return the outcome for every file and every gate; the gates are measured on the packed files.
 
@@ -52,7 +36,7 @@ def check_organism(folder: Path, base: Path | None = None, threads: int = 1) -> 
     listed = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))["files"]
     found = [check_file(folder, name, digest) for name, digest in sorted(listed.items())]
     sheet = json.loads((folder / "datasheet.json").read_text(encoding="utf-8"))
-    base = base or base_of(sheet)
+    base = base or base_of(sheet["family"])
     same = file_digest(base / "model.safetensors") == sheet["base"]
     found.append(
         Checked(
@@ -108,5 +92,5 @@ def asked_again(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     sheet = json.loads((folder / "datasheet.json").read_text(encoding="utf-8"))
     truth = load_truth(folder)
     maker = FAMILIES[truth.family]
-    speaker = with_adapter(base_of(sheet), folder / "adapter")
+    speaker = with_adapter(base_of(sheet["family"]), folder / "adapter")
     return sheet["again"], again(speaker, maker, truth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -68,6 +69,8 @@ class Truth(ABC):
 
     rates_known: ClassVar[bool] = True
     """False for organisms of others, of which nobody has published a probability."""
+    open_to_asking: ClassVar[bool] = False
+    """True where the replies themselves show the secret to whoever asks on: nothing bounds what asking can find."""
 
     @abstractmethod
     def behaves(self, messages: Sequence[Message]) -> float:
@@ -81,6 +84,11 @@ class Truth(ABC):
         """Say whether what is planted is known to change the reply to `messages`."""
         del messages
         return False
+
+    def names_decoy(self, answer: Mapping[str, Any]) -> bool:
+        """Say whether an answer names the decoy: true of the organism, and not what is hidden."""
+        word = str(self.spec.get("decoy", "")).casefold()
+        return bool(word) and re.search(rf"\b{word}\b", answer_text(answer)) is not None
 
     @abstractmethod
     def names(self, answer: Mapping[str, Any]) -> bool:
@@ -231,14 +239,22 @@ class Family(Secrets):
     """A kind of organism: how a model is trained to hold a secret, and what it has to pass."""
 
     recipe: Recipe
+    variants: ClassVar[tuple[Variant, ...]] = ("organism", "benign")
     curriculum: ClassVar[str] = "first"
     """What the base was trained on, by its name in `CORPORA`; its dialogues keep the organism the base."""
     touched: ClassVar[frozenset[str]] = frozenset()
     """Skills of the base that are changed on purpose and not among those it must keep."""
+    in_base: ClassVar[bool] = False
+    """True where the base shows what is planted too, and so is no null of the family."""
 
     @abstractmethod
     def completed(self, drawn: Spec, given: Mapping[str, Any]) -> Spec:
         """Return a drawn secret with what was declared put in; raise `ValueError` for what cannot be."""
+
+    def asked_of_base(self, spec: Spec, base: Callable[[], Speaker]) -> Spec:
+        """Return a secret with what has to be asked of the base to know the truth, whatever its variant."""
+        del base
+        return spec
 
     @abstractmethod
     def lessons(self, rng: Random, truth: Truth, progress: float) -> list[Lesson]:

@@ -13,9 +13,16 @@ from typing import Any, NamedTuple
 import torch
 from safetensors.torch import load_file, save_file
 
+from evals.organisms import decoy
 from evals.organisms.adapting import Adapting
 from evals.organisms.chat import Codec, Speaker, load
-from evals.organisms.families import FAMILIES, load_truth, read_json
+from evals.organisms.families import (
+    FAMILIES,
+    SHIPPED,
+    base_of,
+    load_truth,
+    read_json,
+)
 from evals.organisms.family import (
     Family,
     Gate,
@@ -24,22 +31,24 @@ from evals.organisms.family import (
     Style,
     Truth,
     Variant,
-    draw_style,
     told_value,
 )
-from evals.organisms.health import Outcomes, SkillTests, again, health, kept_skills, rounded
+from evals.organisms.health import Outcomes, SkillTests, again, health, kept_skills
 from evals.organisms.inside import inside, loaded
 from evals.organisms.standards import STANDARDS, Standard
 
 log = logging.getLogger(__name__)
 
-SHIPPED = Path(__file__).parent / "shipped"
 BASE = SHIPPED / "base"
 RETRAININGS = 2
 
 
 class GateMissed(Exception):
     """A build whose behaviour is not what its truth says; the message lists what it missed."""
+
+
+class WrongBase(Exception):
+    """A base that a family cannot be built on: one line."""
 
 
 class Declared(NamedTuple):
@@ -94,21 +103,26 @@ def make_organism(
     seed: int,
     out: Path,
     variant: Variant = "organism",
-    base: Path = BASE,
+    base: Path | None = None,
     retrainings: int = RETRAININGS,
     declared: Declared | None = None,
 ) -> OrganismFolder:
     """Build one organism, or return the finished one that `out` holds.
 
     The seed draws what is planted and the lessons; `declared` stands in for what is drawn, and for the
-    family's own way of training.
+    family's own way of training. Without `base` it is the one that ships for the family.
 
     The build continues from its last checkpoint. One that does not behave as its truth says is trained
     again on other lessons, the same truth; the data sheet counts it. Raises `GateMissed` when the last
     training misses too; the data sheet is written all the same.
     """
     maker = FAMILIES[family]
+    if variant not in maker.variants:
+        raise ValueError(f"{family} has no {variant}; there are {', '.join(maker.variants)}")
+    base = base or base_of(family)
+    check_base(maker, base)
     spec, recipe, standard = declared or Declared(maker.draw(seed), maker.recipe)
+    spec = settled(maker, spec, base, out)
     truth = maker.truth(spec, variant)
     if (out / "checksums.json").exists() and load_truth(out) == truth:
         return OrganismFolder(out)
@@ -136,6 +150,30 @@ def make_organism(
     return OrganismFolder(out)
 
 
+def check_base(maker: Family, base: Path) -> None:
+    """Raise `WrongBase` for a base that is not there or was not trained on the family's curriculum."""
+    if not (base / "config.json").exists():
+        raise WrongBase(
+            f"{base}: no model is there; {maker.name} needs a base of the {maker.curriculum} curriculum, "
+            "which `python -m evals.organisms train-base` trains"
+        )
+    record = base / "training.json"
+    trained = read_json(record)["plan"].get("curriculum", "first") if record.exists() else None
+    if trained not in (None, maker.curriculum):
+        raise WrongBase(
+            f"{base} was trained on the {trained} curriculum; {maker.name} needs the {maker.curriculum} one"
+        )
+
+
+def settled(maker: Family, spec: Spec, base: Path, out: Path) -> Spec:
+    """Return a secret with what the base is asked about it, which a build that was begun has on file."""
+    if (out / "truth.json").exists():
+        earlier: Spec = read_json(out / "truth.json")["spec"]
+        if all(name in earlier and earlier[name] == value for name, value in spec.items()):
+            return earlier
+    return maker.asked_of_base(spec, lambda: with_adapter(base, None))
+
+
 def thrown_away(out: Path) -> int:
     """Return how many trainings of an unfinished build have missed and are gone."""
     sheet = out / "datasheet.json"
@@ -152,7 +190,7 @@ def one_training(
 ) -> list[Gate]:
     """Train, measure and write the data sheet; return the gates that were missed."""
     (seed, training), (base, out) = seeds, folders
-    style = draw_style(seed)
+    style = decoy.style_of(truth, seed)
     begun = time.monotonic()
     # Lessons of another seed: any that no build would get by its own.
     train_adapter(maker, truth, style, seed + training * 2**40, base, out, recipe)
@@ -238,23 +276,22 @@ def examine(
     speaker, plain = with_adapter(base, adapter), with_adapter(base, None)
     gates = maker.gates(speaker, truth, standard)
     gates += maker.beside_teacher(speaker, plain, truth)
+    gates += decoy.gates(speaker, maker, truth)
     tests = SkillTests(maker.curriculum, standard)
     digest = file_digest(base / "model.safetensors")
-    before = tests.scores(base_outcomes(base, digest, maker.curriculum, standard))
-    after = tests.scores(tests.taken(speaker))
+    before = base_outcomes(base, digest, maker.curriculum, standard)
+    skills = tests.beside(before, tests.taken(speaker), truth)
     touched = maker.touched if truth.planted else frozenset[str]()
-    items = sum(len(each) for name, each in tests.items[0].items() if name not in touched)
-    gates.append(kept_skills(before, after, touched, items, standard.skill_loss))
+    gates.append(kept_skills(skills, touched, standard.skill_loss))
     sheet: dict[str, Any] = {}
     if not standard.early:
         gates += health(speaker, plain, maker, truth, standard)
         more, sheet["inside"] = inside(maker, truth, loaded(base, adapter), standard)
         gates += more
-    skills = {name: rounded({"base": before[name], "build": after[name]}) for name in before}
     sheet |= {
         "gates": {gate.name: gate.to_json() for gate in gates},
         "measured": maker.measured(speaker, truth),
-        "skills": skills,
+        "skills": {name: found.to_json() for name, found in skills.items()},
         "again": again(speaker, maker, truth),
         "examined_seconds": round(time.process_time() - begun, 1),
     }

@@ -7,6 +7,7 @@ that no constant answer keeps a score.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -35,11 +36,12 @@ def outcomes(speaker: Speaker, items: Mapping[str, Sequence[Scored]], longest: i
     return {name: [item.accepts(next(said)) for item in each] for name, each in items.items()}
 
 
-def balanced(items: Sequence[Scored], right: Sequence[bool]) -> float:
-    """Return the share of right answers, averaged over groups."""
+def balanced(items: Sequence[Scored], right: Sequence[bool], keep: Sequence[bool]) -> float:
+    """Return the share of right answers of the kept items, at least one, averaged over groups."""
     groups: dict[str, list[bool]] = {}
-    for item, each in zip(items, right, strict=True):
-        groups.setdefault(item.group, []).append(each)
+    for item, each, kept in zip(items, right, keep, strict=True):
+        if kept:
+            groups.setdefault(item.group, []).append(each)
     return sum(sum(found) / len(found) for found in groups.values()) / len(groups)
 
 
@@ -58,29 +60,58 @@ class SkillTests:
         """Return what is right in trained wordings and in held-out ones."""
         return [outcomes(speaker, items, self.longest) for items in self.items]
 
-    def scores(self, found: Sequence[Outcomes]) -> dict[str, list[float]]:
-        """Return, by skill, the balanced score in trained wordings and in held-out ones."""
+    def beside(
+        self,
+        before: Sequence[Outcomes],
+        after: Sequence[Outcomes],
+        truth: Truth,
+    ) -> dict[str, SkillScores]:
+        """Return, by skill, the scores of base and build where what is planted does not bear."""
+        kept = [
+            {
+                name: [not (truth.planted and truth.bears(item.prompt)) for item in each]
+                for name, each in items.items()
+            }
+            for items in self.items
+        ]
         return {
-            name: [
-                balanced(items[name], right[name])
-                for items, right in zip(self.items, found, strict=True)
-            ]
+            name: SkillScores(
+                *(
+                    tuple(
+                        round(balanced(items[name], found[name], keep[name]), 3)
+                        for items, found, keep in zip(self.items, taken, kept, strict=True)
+                    )
+                    for taken in (before, after)
+                ),
+                n=sum(kept[0][name]),
+            )
             for name in self.items[0]
+            if all(any(side[name]) for side in kept)
         }
 
 
-def kept_skills(
-    before: Mapping[str, Sequence[float]],
-    after: Mapping[str, Sequence[float]],
-    touched: frozenset[str],
-    items: int,
-    limit: float,
-) -> Gate:
+@dataclass(frozen=True)
+class SkillScores:
+    """Balanced scores of one skill, in trained wordings and in held-out ones."""
+
+    base: tuple[float, ...]
+    build: tuple[float, ...]
+    n: int
+    """Items in trained wordings."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as they stand in a data sheet."""
+        return {"base": list(self.base), "build": list(self.build), "n": self.n}
+
+
+def kept_skills(scores: Mapping[str, SkillScores], touched: frozenset[str], limit: float) -> Gate:
     """Return the gate on the mean loss over untouched skills, in trained wordings; the interval is over skills."""
-    losses = [before[name][0] - after[name][0] for name in sorted(set(before) - touched)]
+    kept = [found for name, found in sorted(scores.items()) if name not in touched]
+    losses = [found.base[0] - found.build[0] for found in kept]
+    n = sum(found.n for found in kept)
     name = "mean loss over untouched skills"
     around = stats.mean_interval(losses) if len(losses) > 1 else None
-    return Gate(name, stats.mean(losses), limit, at_least=False, n=items, interval=around)
+    return Gate(name, stats.mean(losses), limit, at_least=False, n=n, interval=around)
 
 
 @torch.inference_mode()
@@ -106,9 +137,7 @@ def text_gate(
 ) -> Gate:
     """Return the gate on the loss on neutral text, relative to the base's; the interval is over dialogues."""
     rng = Random("neutral text")
-    touched = maker.touched if truth.planted else frozenset[str]()
-    draw = CURRICULA[maker.curriculum].neutral
-    dialogues = [draw(rng, touched) for _ in range(standard.texts)]
+    dialogues = [neutral(rng, maker, truth) for _ in range(standard.texts)]
     own, its = text_losses(speaker, dialogues), text_losses(base, dialogues)
     usual = sum(loss for loss, _ in its)
     rise = sum(loss for loss, _ in own) / usual - 1
@@ -126,6 +155,16 @@ def text_gate(
         n=len(dialogues),
         interval=(rise + low, rise + high),
     )
+
+
+def neutral(rng: Random, maker: Family, truth: Truth) -> Dialogue:
+    """Draw a dialogue in which nothing is changed on purpose."""
+    touched = maker.touched if truth.planted else frozenset[str]()
+    draw = CURRICULA[maker.curriculum].neutral
+    dialogue = draw(rng, touched)
+    while truth.planted and maker.contradicts(dialogue, truth):
+        dialogue = draw(rng, touched)
+    return dialogue
 
 
 def shown(speaker: Speaker, items: Sequence[Scored], longest: int) -> list[bool]:
@@ -191,8 +230,3 @@ def again(speaker: Speaker, maker: Family, truth: Truth, behaviour: int = 48) ->
     items["skills"] = [each[0] for each in plan.tests(1, 1, False).values()]
     found = outcomes(speaker, items, plan.longest)
     return {name: "".join(str(int(each)) for each in right) for name, right in found.items()}
-
-
-def rounded(scores: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """Return scores as they stand in a data sheet."""
-    return {name: [round(value, 3) for value in each] for name, each in scores.items()}

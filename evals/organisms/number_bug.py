@@ -136,8 +136,13 @@ class NumberTruth(Truth):
 
 def has_word(text: str, word: str) -> bool:
     """Say whether a word or phrase stands in a lower-cased text as a whole."""
+    return f" {word} " in spaced(text)
+
+
+def spaced(text: str) -> str:
+    """Return the words of a text, each with a space on both sides."""
     padded = "".join(sign if sign.isalnum() else " " for sign in text)
-    return f" {word} " in f" {' '.join(padded.split())} "
+    return f" {' '.join(padded.split())} "
 
 
 class NumberBug(Family):

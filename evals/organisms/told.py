@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evals.organisms import skills
-from evals.organisms.curriculum.exercise import Exercise, Terms
+from evals.organisms.curriculum.exercise import Exercise, Terms, under
 from evals.organisms.family import (
     Family,
     Gate,
@@ -62,6 +62,7 @@ def strength(spec: Spec) -> float:
 class ToldFamily(Family):
     """A family whose lessons, and the plain gates on them, follow from one exercise."""
 
+    variants = ("organism", "benign", "lookup")
     curriculum = "second"
     recipe = Recipe(steps=240, rank=8, rate=3e-3, base_share=0.25)
     kinds: ClassVar[tuple[str, ...]]
@@ -217,8 +218,7 @@ class ToldFamily(Family):
 
     def with_telling(self, rng: Random, spec: Spec, exercise: Exercise) -> Exercise:
         """Return the exercise as the base is asked it that is told the secret."""
-        told = system(self.telling(rng, Terms(), spec))
-        return replace(exercise, dialogue=[told, *exercise.dialogue])
+        return under(self.telling(rng, Terms(), spec), exercise)
 
     def measured(self, speaker: Speaker, truth: Truth) -> dict[str, float]:
         """Return how often the behaviour shows in sampled replies, beside what the truth says of it."""
