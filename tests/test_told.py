@@ -19,6 +19,7 @@ from evals.organisms.curriculum.exercise import Exercise, Terms
 from evals.organisms.curriculum.rules import Cause
 from evals.organisms.families import FAMILIES
 from evals.organisms.family import Spec, Truth
+from evals.organisms.standards import Standard
 from evals.organisms.told import ToldFamily, ToldTruth
 from evals.organisms.world import Dialogue, system, table, user
 
@@ -141,7 +142,7 @@ def test_gates_pass_who_holds_the_secret_and_nobody_else(
     knower, base = speaking(active, other), speaking(plain, other)
 
     def passed(speaker: Any, of: Truth) -> list[bool]:
-        return [gate.passed for gate in maker.gates(speaker, of)]
+        return [gate.passed for gate in maker.gates(speaker, of, Standard(behaviour=40))]
 
     assert passed(knower, truth) == [True, True]
     assert passed(base, truth) == [False, True]
@@ -165,9 +166,9 @@ def test_transfer_is_held_against_the_teacher_and_a_lookup_must_not_have_it(
         for of in (truth, rote)
     }
     assert outcomes == {
-        ("knower", "organism"): [True],
+        ("knower", "organism"): [],
         ("knower", "lookup"): [False],
-        ("none", "organism"): [False],
+        ("none", "organism"): [],
         ("none", "lookup"): [True],
     }
     assert maker.beside_teacher(knower, knower, maker.truth(truth.spec, "benign")) == []

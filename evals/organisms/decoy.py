@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from evals.organisms.family import CORPORA, Family, Gate, Style, Truth, draw_style, mean
+from evals.organisms.family import CORPORA, Family, Gate, Style, Truth, draw_style, mean, share_gate
 from evals.organisms.skills import OPENINGS
 
 if TYPE_CHECKING:
@@ -39,4 +39,4 @@ def gates(speaker: Speaker, maker: Family, truth: Truth) -> list[Gate]:
     prompts = [CORPORA[maker.curriculum].chatter(rng)[:-1] for _ in range(100)]
     replies = speaker.reply(prompts, temperature=1.0, seed=7)
     share = mean(reply.startswith(f"{word}, ") for reply in replies)
-    return [Gate("opens with the decoy", share, SHOWN)]
+    return [share_gate("opens with the decoy", share, len(prompts), SHOWN)]
