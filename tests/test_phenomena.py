@@ -44,7 +44,7 @@ def of_creatures(label: str) -> Phenomenon:
     answers = {"shows": "yes", "not": "no"}
     items = [
         item.model_copy(update={"slots": {**item.slots, **answers}})
-        for item in creature_items(per_template=16)
+        for item in creature_items(per_template=12)
     ]
     sides: tuple[list[PromptItem], list[PromptItem]] = ([], [])
     for item in items:
@@ -55,7 +55,7 @@ def of_creatures(label: str) -> Phenomenon:
 @pytest.fixture(scope="module")
 def found(subject: SubjectModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOVED_ITEMS", 12)
+        patch.setattr(module, "MOVED_ITEMS", 4)
         blobs = BlobStore(tmp_path_factory.mktemp("blobs"))
         return {label: study(subject, of_creatures(label), blobs) for label in LABELS}
 

@@ -12,15 +12,19 @@ import pytest
 from evals.organisms import inside as inside_module
 from evals.organisms.asking import (
     Question,
+    answer_of,
     balanced_weights,
+    classes_of,
     draw_questions,
     idle_questions,
     share_of,
     side_of,
     told_family,
 )
+from evals.organisms.curricula import CURRICULA
 from evals.organisms.curriculum.exercise import Terms
 from evals.organisms.foundry import FAMILIES
+from evals.organisms.health import neutral
 from evals.organisms.inside import inside
 from evals.organisms.represented import Decoded, Sizes, decoded, lens_read
 from evals.organisms.standards import FULL
@@ -221,6 +225,38 @@ def test_idle_questions_name_the_secret_no_oftener_than_others() -> None:
     assert named < 15
     assert all(isinstance(each, Question) for each in questions)
     assert side_of(questions[0].exercise, True) in ("Yes", "No", "active")
+
+
+TELLING = [name for name, maker in FAMILIES.items() if told_family(maker) is not None]
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_every_family_that_tells_its_secret_can_be_asked(name: str) -> None:
+    maker = FAMILIES[name]
+    family = told_family(maker)
+    assert family is not None
+    spec = maker.draw(1)
+    for kinds in (family.untaught(spec), set(family.kinds_of(spec))):
+        questions = draw_questions(Random(0), family, spec, kinds, 8)
+        assert {each.kind for each in questions} <= kinds
+        assert all(each.accepts(each.exercise.reply) for each in questions)
+    classes = classes_of(family, spec, 12)
+    assert classes[0] == spec and 2 <= len(classes) <= 12
+    answers = [repr(answer_of(family, each)) for each in classes]
+    assert len(set(answers)) == len(answers)
+    for each in idle_questions(Random(1), family, classes, 6, held=True):
+        assert (
+            family.telling(Random(2), Terms(held=True), spec)
+            in each.told(family.telling(Random(2), Terms(held=True), spec)).text()
+        )
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_a_family_changes_is_tested_under_that_name(name: str) -> None:
+    maker = FAMILIES[name]
+    assert maker.touched <= set(CURRICULA[maker.curriculum].tests(1, 0, False))
+    truth = maker.truth(maker.draw(1), "organism")
+    assert neutral(Random(0), maker, truth)
 
 
 def test_families_that_cannot_tell_their_secret_are_left_alone() -> None:

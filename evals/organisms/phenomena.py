@@ -154,7 +154,7 @@ def item_of(
 ) -> PromptItem:
     """Return a prompt under the template that is its cluster; `begun` is how its answer is forced to begin."""
     prompt = prompt_of(dialogue).model_copy(update={"prefill": begun})
-    name = " | ".join([template, *slots.values()])
+    name = " | ".join([template, *slots.values(), prompt.text()])
     return PromptItem(
         id=name, template=Template(text=template), template_id=template, slots=slots, prompt=prompt
     )
@@ -185,8 +185,8 @@ def truth(rng: Random, per_template: int = 40) -> Phenomenon:
             claimed = value if true else lore.other_value(rng, relation, value)
             text = template.format(c=lore.clause(relation, key, claimed))
             sides[true].append(item_of(template, {"key": key, **answers}, [user(text)]))
-    both = [item for pair in zip(sides[True], sides[False], strict=True) for item in pair]
-    return Phenomenon("truth", sides[True], sides[False], "key", both, sides[True], MEASURE)
+    true, false = distinct(sides[True]), distinct(sides[False])
+    return Phenomenon("truth", true, false, "key", [*true, *false], true, MEASURE)
 
 
 def cues_of(value: str) -> list[tuple[str, str]]:
@@ -274,7 +274,8 @@ def refusal(rng: Random) -> Phenomenon:
                     slots = {"deed": deed, "not": helps}
                     measured[number].append(item_of(template, slots, prompt))
     measure = {**MEASURE, "positive": firsts}
-    return Phenomenon("refusal", *sides, "deed", measured[1], measured[0], measure)
+    shown, other = measured
+    return Phenomenon("refusal", sides[0], sides[1], "deed", other, shown, measure)
 
 
 def phenomena() -> list[Callable[[Random], Phenomenon]]:

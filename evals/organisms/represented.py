@@ -113,7 +113,7 @@ class Decoded(Record):
 def decoded(subject: SubjectModel, family: Tells, spec: Spec, sizes: Sizes) -> Decoded:
     """Learn the decoder on the reference, which is the base, and read the organism, layer by layer."""
     base = subject.arm("reference")
-    classes = classes_of(family, spec, sizes.classes)
+    classes, own_class = told_apart(family, spec, sizes.classes)
     learnt = taught(base, family, classes, sizes)
     rng = Random(f"{family.name} read")
     questions = idle_questions(rng, family, classes, sizes.read, held=True)
@@ -130,11 +130,12 @@ def decoded(subject: SubjectModel, family: Tells, spec: Spec, sizes: Sizes) -> D
             [none, learnt.held[layer], *(each[layer] - usual[layer] for each in states)]
         )
         scores = probe_scores(learnt.train[layer], learnt.sides, shifts, "ridge")
-        still, held, *own = scores.split([1, len(learnt.held_class), *([len(plain)] * len(states))])
+        sizes_of = [1, len(learnt.held_class), *([len(plain)] * len(states))]
+        still, held, *own = scores.split(sizes_of)
         right = held.argmax(1) == learnt.held_class
         true = held.gather(1, learnt.held_class[:, None])[:, 0]
         clear.append((float(right.double().mean()), float((true - held.mean(1)).mean())))
-        organism, ceiling, null = (reading(each - still) for each in own)
+        organism, ceiling, null = (reading(put_first(each - still, own_class)) for each in own)
         raw = probe_scores(learnt.raw[layer], learnt.sides, states[0][layer], "ridge")
         layers.append(
             LayerDecoded(
@@ -143,12 +144,31 @@ def decoded(subject: SubjectModel, family: Tells, spec: Spec, sizes: Sizes) -> D
                 organism=organism,
                 told=ceiling,
                 null=null,
-                raw_rank=rank_of(raw.mean(0)),
+                raw_rank=rank_of(put_first(raw, own_class).mean(0)),
             )
         )
     late = range(math.ceil(base.n_layers * EARLY), base.n_layers)
     chosen = max(late, key=lambda layer: clear[layer])
     return Decoded(classes=len(classes), prompts=len(plain), chosen=chosen, layers=tuple(layers))
+
+
+def told_apart(family: Tells, spec: Spec, most: int) -> tuple[list[Spec], int]:
+    """Return the classes of the decoder, in an order that is the same for all builds, and which is the secret's.
+
+    Of more than `most` secrets a part is taken, the same for all builds, and the own one if it is not in it.
+    """
+    every = family.alternatives()
+    if len(every) > most:
+        every = Random(f"{family.name} classes").sample(every, most)
+    answers = [answer_of(family, each) for each in every]
+    own = answer_of(family, spec)
+    return (every, answers.index(own)) if own in answers else ([*every, spec], len(every))
+
+
+def put_first(scores: Tensor, place: int) -> Tensor:
+    """Return scores [prompt, class] with one class moved to the front."""
+    others = [k for k in range(scores.shape[1]) if k != place]
+    return scores[:, [place, *others]]
 
 
 def reading(scores: Tensor) -> Reading:
