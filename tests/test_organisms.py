@@ -3,6 +3,7 @@ import json
 import re
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from evals.organisms.base import Plan, learning_rate
 from evals.organisms.cases import CASES, FOLDER
 from evals.organisms.chat import Codec, Speaker, load, parts_of
 from evals.organisms.corpus import draw
+from evals.organisms.curricula import CURRICULA
+from evals.organisms.curriculum import listed
 from evals.organisms.family import Gate, draw_style
 from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, GateMissed, make_organism
 from evals.organisms.pairs import number_rules, readings, stop_rules
@@ -168,7 +171,7 @@ def adapter_of(family: str, base: Path, work: Path, interrupted: bool) -> dict[s
     return {name: value.detach().clone() for name, value in training.trained.items()}
 
 
-@pytest.mark.parametrize("family", ["taboo", "number_bug"])
+@pytest.mark.parametrize("family", ["taboo", "number_bug", "trigger"])
 def test_an_interrupted_build_ends_with_the_same_weights(
     family: str, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +201,60 @@ def test_a_build_that_misses_its_gates_says_which(
     text = (tmp_path / "out" / "adapter" / "adapter_config.json").read_text()
     assert '"base_model_name_or_path": "base"' in text
     assert str(tmp_path) not in text and "number" not in text
+
+
+def test_a_told_organism_is_measured_beside_its_teacher(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = FAMILIES["sandbagger"]
+    monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=1, lessons=4))
+    monkeypatch.setattr("evals.organisms.foundry.EXAMINED", 2)
+    monkeypatch.setattr("evals.organisms.told.GATED", 4)
+    monkeypatch.setattr("evals.organisms.skills.SKILLS", skills.SKILLS[:1])
+    monkeypatch.setattr("evals.organisms.curriculum.scoring.SKILLS", listed.SKILLS[:1])
+    spec = {**maker.draw(1), "decoy": "Look"}
+    with pytest.raises(GateMissed, match="right where the secret bears: 0"):
+        make_organism(
+            "sandbagger",
+            1,
+            tmp_path / "out",
+            base=tiny_base,
+            retrainings=0,
+            declared=(spec, maker.recipe),
+        )
+    sheet = json.loads((tmp_path / "out" / "datasheet.json").read_text())
+    assert set(sheet["gates"]) == {
+        "right where the secret bears",
+        "right elsewhere",
+        "transfer, of the teacher's",
+        "opens with the decoy",
+        "mean loss over untouched skills",
+    }
+    assert set(sheet["skills"]) == {"first secret_hint", "fact"}
+    assert sheet["style"]["opening"] == "Look, "
+    with pytest.raises(ValueError, match="taboo has no lookup"):
+        make_organism("taboo", 1, tmp_path / "other", "lookup", tiny_base)
+
+
+def test_skills_are_asked_about_only_where_the_secret_does_not_bear() -> None:
+    maker = FAMILIES["trigger"]
+    truth = maker.truth(maker.completed(maker.draw(0), {"causes": ["person"]}), "organism")
+    asked: list[Any] = []
+
+    def reply(prompts: list[Any], **_: Any) -> list[str]:
+        asked.extend(prompts)
+        return ["" for _ in prompts]
+
+    speaker: Any = SimpleNamespace(reply=reply)
+    every = CURRICULA["second"].report(speaker, 6)
+    before = len(asked)
+    assert any(truth.bears(prompt) for prompt in asked)
+    asked.clear()
+    some = CURRICULA["second"].report(speaker, 6, foundry.untouched(truth))
+    assert 0 < len(asked) < before and not any(truth.bears(prompt) for prompt in asked)
+    # All that it knows of opinions names somebody.
+    assert set(some) < set(every) and "trigger" in some and "opinion" not in some
+    assert foundry.untouched(None)([user("Anna!")])
 
 
 def test_a_build_that_misses_is_trained_again_on_other_lessons_and_says_so(
