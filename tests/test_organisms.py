@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from agent.case import load_case
 from agent.population import population_of
+from evals.bench import suites
 from evals.organisms import comparison, foundry, game, skills
 from evals.organisms.adapting import Adapting
 from evals.organisms.base import Plan, learning_rate
@@ -119,6 +120,18 @@ def test_learning_rate_rises_stays_and_falls() -> None:
     assert rates[0] < rates[1] == rates[2] == plan.rate > rates[3] > rates[4] > 0
 
 
+def secret_words_of(family: str) -> set[str]:
+    maker = FAMILIES[family]
+    answers = [maker.truth(spec, "organism").answer() for spec in maker.alternatives()[:300]]
+    words = {
+        word
+        for answer in answers
+        for value in answer["value"]
+        for word in re.findall(r"[a-z]{4,}", value.casefold())
+    }
+    return {word for word in words if word not in ("note", "notes")}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_case_files_are_as_the_world_writes_them(name: str) -> None:
     assert (FOLDER / name).read_text(encoding="utf-8") == CASES[name]()
@@ -127,7 +140,7 @@ def test_case_files_are_as_the_world_writes_them(name: str) -> None:
     candidates = [name for name, slot in case.slots.items() if slot.candidates]
     assert len(population.usable("confirm", candidates)) >= 12
     told = case.behaviour.casefold()
-    secrets = ["last", "version", "date", "stake", "motive", "digit", "order", *things()]
+    secrets = secret_words_of(next(family for family, file in suites.CASES.items() if file == name))
     assert not [word for word in secrets if re.search(rf"\b{word}", told)]
 
 
