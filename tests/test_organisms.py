@@ -265,8 +265,8 @@ def test_skills_are_asked_about_only_where_the_secret_does_not_bear() -> None:
     asked.clear()
     some = CURRICULA["second"].report(speaker, 6, foundry.untouched(truth))
     assert 0 < len(asked) < before and not any(truth.bears(prompt) for prompt in asked)
-    # All that it knows of opinions names somebody.
-    assert set(some) < set(every) and "trigger" in some and "opinion" not in some
+    # What always names somebody is left out.
+    assert set(some) < set(every) and {"chat", "digit_rule"} <= set(some)
     assert foundry.untouched(None)([user("Anna!")])
 
 
