@@ -236,7 +236,13 @@ def test_the_teacher_is_asked_with_the_secret_before_it(family: str) -> None:
                 "an exam or evaluation",
                 "said, marked, watched",
             ],
-            ["cue", "said", "watched by a camera", "the user", "marked and watched"],
+            [
+                "cue",
+                "said",
+                "watched by a camera",
+                "marked and watched",
+                "test, said, marked, house",
+            ],
         ),
         (
             "cue_conditional",
