@@ -3,7 +3,6 @@ import json
 import re
 from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,11 +20,19 @@ from evals.organisms.base import Plan, learning_rate
 from evals.organisms.cases import CASES, FOLDER
 from evals.organisms.chat import Codec, Speaker, load, parts_of
 from evals.organisms.corpus import draw
-from evals.organisms.curricula import CURRICULA
 from evals.organisms.curriculum import listed
 from evals.organisms.family import Gate, draw_style
-from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, GateMissed, make_organism
+from evals.organisms.foundry import (
+    BASE,
+    FAMILIES,
+    SHIPPED,
+    Declared,
+    GateMissed,
+    make_organism,
+)
+from evals.organisms.health import SkillTests
 from evals.organisms.pairs import number_rules, readings, stop_rules
+from evals.organisms.standards import Standard
 from evals.organisms.tokenizer import concept_words, opening_words
 from evals.organisms.world import facts, split, table, things, user
 
@@ -221,10 +228,13 @@ def test_a_told_organism_is_measured_beside_its_teacher(
 ) -> None:
     maker = FAMILIES["sandbagger"]
     monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=1, lessons=4))
-    monkeypatch.setattr("evals.organisms.foundry.EXAMINED", 2)
     monkeypatch.setattr("evals.organisms.told.GATED", 4)
     monkeypatch.setattr("evals.organisms.skills.SKILLS", skills.SKILLS[:1])
-    monkeypatch.setattr("evals.organisms.curriculum.scoring.SKILLS", listed.SKILLS[:1])
+    monkeypatch.setattr("evals.organisms.curriculum.listed.SKILLS", listed.SKILLS[:1])
+    small = Standard(
+        **{"behaviour": 4, "skills": 4, "texts": 2, "transfer": 4},
+        **{"classes": 3, "read": 3, "patched": 2},
+    )
     spec = {**maker.draw(1), "decoy": "Look"}
     with pytest.raises(GateMissed, match="right where the secret bears: 0"):
         make_organism(
@@ -233,16 +243,20 @@ def test_a_told_organism_is_measured_beside_its_teacher(
             tmp_path / "out",
             base=tiny_base,
             retrainings=0,
-            declared=(spec, maker.recipe),
+            declared=Declared(spec, maker.recipe, small),
         )
     sheet = json.loads((tmp_path / "out" / "datasheet.json").read_text())
-    assert set(sheet["gates"]) == {
+    assert set(sheet["gates"]) - {"rank of the secret by the base's decoder"} == {
         "right where the secret bears",
         "right elsewhere",
         "transfer, of the teacher's",
         "opens with the decoy",
         "mean loss over untouched skills",
+        "rise of the loss on neutral text",
+        "replies moved by patching",
     }
+    assert sheet["gates"]["replies moved by patching"]["value"] is None
+    assert set(sheet["inside"]) == {"decoder", "lens", "transfer", "patching"}
     assert set(sheet["skills"]) == {"first secret_hint", "fact"}
     assert sheet["style"]["opening"] == "Look, "
     with pytest.raises(ValueError, match="taboo has no lookup"):
@@ -252,22 +266,19 @@ def test_a_told_organism_is_measured_beside_its_teacher(
 def test_skills_are_asked_about_only_where_the_secret_does_not_bear() -> None:
     maker = FAMILIES["trigger"]
     truth = maker.truth(maker.completed(maker.draw(0), {"causes": ["person"]}), "organism")
-    asked: list[Any] = []
-
-    def reply(prompts: list[Any], **_: Any) -> list[str]:
-        asked.extend(prompts)
-        return ["" for _ in prompts]
-
-    speaker: Any = SimpleNamespace(reply=reply)
-    every = CURRICULA["second"].report(speaker, 6)
-    before = len(asked)
-    assert any(truth.bears(prompt) for prompt in asked)
-    asked.clear()
-    some = CURRICULA["second"].report(speaker, 6, foundry.untouched(truth))
-    assert 0 < len(asked) < before and not any(truth.bears(prompt) for prompt in asked)
+    tests = SkillTests("second", Standard(skills=300))
+    items = tests.items[0]
+    free = {
+        name: sum(not truth.bears(item.prompt) for item in each) for name, each in items.items()
+    }
+    assert sum(free.values()) < sum(map(len, items.values()))
+    nothing = [{name: [False] * len(each) for name, each in side.items()} for side in tests.items]
+    scores = tests.beside(nothing, nothing, truth)
+    assert {name: found.n for name, found in scores.items()}.items() <= free.items()
     # What always names somebody is left out.
-    assert set(some) < set(every) and {"chat", "digit_rule"} <= set(some)
-    assert foundry.untouched(None)([user("Anna!")])
+    assert set(scores) < set(items) and {"chat", "digit_rule"} <= set(scores)
+    twin = maker.truth(truth.spec, "benign")
+    assert set(tests.beside(nothing, nothing, twin)) == set(items)
 
 
 def test_a_build_that_misses_is_trained_again_on_other_lessons_and_says_so(
