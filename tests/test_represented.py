@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from evals.organisms import inside as inside_module
+from evals.organisms import represented
 from evals.organisms.asking import (
     Question,
     answer_of,
@@ -78,9 +80,26 @@ def test_it_does_not_read_it_where_it_is_not(name: str, read: dict[str, Decoded]
     assert found.best.organism.rank > 1 and found.best.organism.first.value == 0.0
 
 
-def test_of_a_build_with_another_word_it_reads_that_one(builds: dict[str, SubjectModel]) -> None:
+def test_of_a_build_with_another_word_it_reads_that_one(
+    builds: dict[str, SubjectModel], read: dict[str, Decoded]
+) -> None:
+    known = len(represented.KEPT)
     found = decoded(builds["another"], FAMILY, {"word": "moon"}, SIZES)
     assert found.best.organism.rank == 1
+    assert found.best.held_out == read["organism"].best.held_out
+    assert len(represented.KEPT) == known, "the base is read once for all builds of a family"
+
+
+def test_of_too_many_secrets_the_own_one_is_always_among_the_classes() -> None:
+    for word in planted.WORDS:
+        classes, place = represented.told_apart(FAMILY, {"word": word}, 3)
+        assert classes[place] == {"word": word} and len(classes) in (3, 4)
+        assert len({each["word"] for each in classes}) == len(classes)
+        assert classes[:3] == represented.told_apart(FAMILY, SECRET, 3)[0][:3]
+    scores = torch.tensor([[0.1, 0.9, 0.3]])
+    assert represented.put_first(scores, 1).tolist() == [pytest.approx([0.9, 0.1, 0.3])]
+    assert represented.rank_of(torch.tensor([1.0, 1.0, 0.0])) == 2, "a tie counts against it"
+    assert represented.is_first(torch.zeros(2, 3)) == [False, False]
 
 
 def test_the_ceiling_is_the_told_base_and_the_null_one_that_is_told_nothing(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
-from evals.organisms.curriculum.exercise import Exercise, Terms
+from evals.organisms.curriculum.exercise import Exercise, Terms, under
 from evals.organisms.family import Secrets, Spec
 from evals.organisms.told_word import ToldWord
-from evals.organisms.world import Dialogue, system
+from evals.organisms.world import Dialogue
 from tools import statistics as stats
 from tools.prompt import Message, Prompt
 from tools.registry import Record
@@ -72,7 +72,7 @@ class Question:
 
     def told(self, telling: str) -> Prompt:
         """Return the prompt behind a system turn that tells a secret."""
-        return prompt_of([system(telling), *self.exercise.prompt])
+        return prompt_of(under(telling, self.exercise).prompt)
 
     def accepts(self, reply: str) -> bool:
         """Say whether a reply is that of one who holds the secret."""

@@ -44,8 +44,8 @@ from tools.vocabulary import candidate_words
 QUESTIONS = 60
 """Different questions before which secrets are told."""
 EARLY = 1 / 3
-"""This share of the layers is not chosen from: there the base still takes the secret out of the system turn word by
-word, and an organism has no such turn to take it from."""
+"""This share of the layers is not chosen from: there the base copies from the system turn, which an organism lacks.
+In trials a secret's rank among 24 was 4 to 12 after the first layer and 1 after the others."""
 
 
 @dataclass(frozen=True)
