@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from evals.organisms.backdoor import Interaction, Trigger
 from evals.organisms.changed_fact import ChangedFact
 from evals.organisms.cue_conditional import CueConditional
 from evals.organisms.family import Family, Truth
+from evals.organisms.files import read_json
 from evals.organisms.inherited_quirk import InheritedQuirk
 from evals.organisms.narrow_persona import NarrowPersona
 from evals.organisms.note_conflict import NoteConflict
@@ -46,11 +45,6 @@ def base_of(family: str) -> Path:
 
 ON_SHIPPED_BASE = tuple(name for name in FAMILIES if (base_of(name) / "config.json").exists())
 """Families whose base ships: those that are built anew for the exam and the evidence."""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def load_truth(folder: Path) -> Truth:

@@ -21,9 +21,9 @@ from evals.organisms.families import (
     SHIPPED,
     base_of,
     load_truth,
-    read_json,
 )
 from evals.organisms.family import Family, Gate, Recipe, Spec, Style, Truth, Variant, draw_style
+from evals.organisms.files import file_digest, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -63,16 +63,6 @@ class OrganismFolder:
         """SHA-256 over the checksums of the files that a subject sees."""
         listed = read_json(self.path / "checksums.json")["files"]
         return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that equal values give equal bytes."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def make_organism(
