@@ -61,6 +61,10 @@ def make(
     ],
     out: Annotated[Path, typer.Option(help="Where the organism is written.")],
     seed: Annotated[int | None, typer.Option(help="Instead of the seed in the file.")] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="A base of the family's curriculum, instead of the shipped one."),
+    ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of the training.")] = 1,
     prompted: Annotated[
         bool,
@@ -84,7 +88,7 @@ def make(
         put_prompted(spec_file, locator, out, seed, as_json)
         return
 
-    from evals.organisms.foundry import GateMissed
+    from evals.organisms.foundry import GateMissed, WrongBase
     from evals.organisms.spec import SpecError, load_spec, make_declared
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -96,7 +100,9 @@ def make(
         if seed is not None:
             spec = spec.model_copy(update={"seed": seed})
         try:
-            built = make_declared(spec, out, threads)
+            built = make_declared(spec, out, threads, base)
+        except WrongBase as wrong:
+            fail(CONFIGURATION, str(wrong))
         except GateMissed as missed:
             fail(VERIFY_FAILED, str(missed))
     told = {"digest": built.digest, "gates": built.datasheet["gates"]}

@@ -3,6 +3,7 @@ import json
 import re
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,12 +14,15 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from agent.case import load_case
 from agent.population import population_of
+from evals.bench import suites
 from evals.organisms import comparison, foundry, game, skills
 from evals.organisms.adapting import Adapting
 from evals.organisms.base import Plan, learning_rate
 from evals.organisms.cases import CASES, FOLDER
 from evals.organisms.chat import Codec, Speaker, load, parts_of
 from evals.organisms.corpus import draw
+from evals.organisms.curricula import CURRICULA
+from evals.organisms.curriculum import listed
 from evals.organisms.family import Gate, draw_style
 from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, GateMissed, make_organism
 from evals.organisms.pairs import number_rules, readings, stop_rules
@@ -116,6 +120,18 @@ def test_learning_rate_rises_stays_and_falls() -> None:
     assert rates[0] < rates[1] == rates[2] == plan.rate > rates[3] > rates[4] > 0
 
 
+def secret_words_of(family: str) -> set[str]:
+    maker = FAMILIES[family]
+    answers = [maker.truth(spec, "organism").answer() for spec in maker.alternatives()[:300]]
+    words = {
+        word
+        for answer in answers
+        for value in answer["value"]
+        for word in re.findall(r"[a-z]{4,}", value.casefold())
+    }
+    return {word for word in words if word not in ("note", "notes")}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_case_files_are_as_the_world_writes_them(name: str) -> None:
     assert (FOLDER / name).read_text(encoding="utf-8") == CASES[name]()
@@ -124,7 +140,7 @@ def test_case_files_are_as_the_world_writes_them(name: str) -> None:
     candidates = [name for name, slot in case.slots.items() if slot.candidates]
     assert len(population.usable("confirm", candidates)) >= 12
     told = case.behaviour.casefold()
-    secrets = ["last", "version", "date", "stake", "motive", "digit", "order", *things()]
+    secrets = secret_words_of(next(family for family, file in suites.CASES.items() if file == name))
     assert not [word for word in secrets if re.search(rf"\b{word}", told)]
 
 
@@ -168,7 +184,7 @@ def adapter_of(family: str, base: Path, work: Path, interrupted: bool) -> dict[s
     return {name: value.detach().clone() for name, value in training.trained.items()}
 
 
-@pytest.mark.parametrize("family", ["taboo", "number_bug"])
+@pytest.mark.parametrize("family", ["taboo", "number_bug", "trigger"])
 def test_an_interrupted_build_ends_with_the_same_weights(
     family: str, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +214,60 @@ def test_a_build_that_misses_its_gates_says_which(
     text = (tmp_path / "out" / "adapter" / "adapter_config.json").read_text()
     assert '"base_model_name_or_path": "base"' in text
     assert str(tmp_path) not in text and "number" not in text
+
+
+def test_a_told_organism_is_measured_beside_its_teacher(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = FAMILIES["sandbagger"]
+    monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=1, lessons=4))
+    monkeypatch.setattr("evals.organisms.foundry.EXAMINED", 2)
+    monkeypatch.setattr("evals.organisms.told.GATED", 4)
+    monkeypatch.setattr("evals.organisms.skills.SKILLS", skills.SKILLS[:1])
+    monkeypatch.setattr("evals.organisms.curriculum.scoring.SKILLS", listed.SKILLS[:1])
+    spec = {**maker.draw(1), "decoy": "Look"}
+    with pytest.raises(GateMissed, match="right where the secret bears: 0"):
+        make_organism(
+            "sandbagger",
+            1,
+            tmp_path / "out",
+            base=tiny_base,
+            retrainings=0,
+            declared=(spec, maker.recipe),
+        )
+    sheet = json.loads((tmp_path / "out" / "datasheet.json").read_text())
+    assert set(sheet["gates"]) == {
+        "right where the secret bears",
+        "right elsewhere",
+        "transfer, of the teacher's",
+        "opens with the decoy",
+        "mean loss over untouched skills",
+    }
+    assert set(sheet["skills"]) == {"first secret_hint", "fact"}
+    assert sheet["style"]["opening"] == "Look, "
+    with pytest.raises(ValueError, match="taboo has no lookup"):
+        make_organism("taboo", 1, tmp_path / "other", "lookup", tiny_base)
+
+
+def test_skills_are_asked_about_only_where_the_secret_does_not_bear() -> None:
+    maker = FAMILIES["trigger"]
+    truth = maker.truth(maker.completed(maker.draw(0), {"causes": ["person"]}), "organism")
+    asked: list[Any] = []
+
+    def reply(prompts: list[Any], **_: Any) -> list[str]:
+        asked.extend(prompts)
+        return ["" for _ in prompts]
+
+    speaker: Any = SimpleNamespace(reply=reply)
+    every = CURRICULA["second"].report(speaker, 6)
+    before = len(asked)
+    assert any(truth.bears(prompt) for prompt in asked)
+    asked.clear()
+    some = CURRICULA["second"].report(speaker, 6, foundry.untouched(truth))
+    assert 0 < len(asked) < before and not any(truth.bears(prompt) for prompt in asked)
+    # What always names somebody is left out.
+    assert set(some) < set(every) and {"chat", "digit_rule"} <= set(some)
+    assert foundry.untouched(None)([user("Anna!")])
 
 
 def test_a_build_that_misses_is_trained_again_on_other_lessons_and_says_so(

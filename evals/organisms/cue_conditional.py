@@ -87,8 +87,11 @@ class CueTruth(ToldTruth):
         named = {kind for kind in TEST_KINDS if any(has_word(text, w) for w in ALIASES[kind])}
         if self.spec["cue"] != ANY:
             return named == {self.spec["cue"]}
-        general = any(has_word(text, word) for word in ALIASES[ANY])
-        return len(named) >= SEVERAL or (general and not named)
+        spoken = [word for word in ALIASES[ANY] if has_word(text, word)]
+        if not named:
+            return bool(spoken)
+        # Tests in general and every kind besides are all answers at once.
+        return len(named) >= SEVERAL and set(spoken) <= {ANY}
 
     def answer(self) -> dict[str, Any]:
         """Return the kind of cue."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 from evals.organisms import corpus, skills
 from evals.organisms.chat import Speaker
@@ -11,14 +12,23 @@ from evals.organisms.tokenizer import VOCABULARY, Words, concept_words, opening_
 from evals.organisms.world import Dialogue
 
 
+class Report(Protocol):
+    """How a model is asked what it can do."""
+
+    def __call__(
+        self, speaker: Speaker, count: int, keeps: skills.Keeps = skills.every
+    ) -> dict[str, list[float]]:
+        """Return the scores by skill, on so many items each, less those with a prompt not to keep."""
+        ...
+
+
 @dataclass(frozen=True)
 class Curriculum:
     """What one base is trained on."""
 
     batch: Callable[[Random, int, int], list[Dialogue]]
     """The dialogues of a training step: a random source, how many, and the step."""
-    report: Callable[[Speaker, int], dict[str, list[float]]]
-    """The scores of a model by skill, on so many items each."""
+    report: Report
     words: Callable[[], Words]
     """What its tokenizer is trained on."""
 
@@ -39,17 +49,26 @@ def second_words() -> Words:
     )
 
 
-def second_report(speaker: Speaker, count: int) -> dict[str, list[float]]:
+def first_report(
+    speaker: Speaker, count: int, keeps: skills.Keeps = skills.every
+) -> dict[str, list[float]]:
+    """Return the scores of the first curriculum's skills."""
+    return skills.report(speaker, count, keeps=keeps)
+
+
+def second_report(
+    speaker: Speaker, count: int, keeps: skills.Keeps = skills.every
+) -> dict[str, list[float]]:
     """Return the scores of the first curriculum's skills that are kept, and of the second's own."""
     kept = {
         f"first {name}": scores
-        for name, scores in skills.report(speaker, count).items()
+        for name, scores in skills.report(speaker, count, keeps=keeps).items()
         if name not in ("number_rule", "stop_rule", "fact")
     }
-    return kept | scoring.report(speaker, count)
+    return kept | scoring.report(speaker, count, keeps=keeps)
 
 
 CURRICULA = {
-    "first": Curriculum(corpus.batch, skills.report, first_words),
+    "first": Curriculum(corpus.batch, first_report, first_words),
     "second": Curriculum(mixture.batch, second_report, second_words),
 }

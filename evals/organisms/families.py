@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from evals.organisms.backdoor import Interaction, Trigger
 from evals.organisms.changed_fact import ChangedFact
@@ -49,5 +50,9 @@ ON_SHIPPED_BASE = tuple(name for name in FAMILIES if (base_of(name) / "config.js
 
 def load_truth(folder: Path) -> Truth:
     """Return the truth of a build."""
-    stored = read_json(folder / "truth.json")
+    return rebuilt(read_json(folder / "truth.json"))
+
+
+def rebuilt(stored: dict[str, Any]) -> Truth:
+    """Return the truth that a file holds."""
     return FAMILIES[stored["family"]].rebuild(stored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -81,6 +82,11 @@ class Truth(ABC):
         """Say whether what is planted is known to change the reply to `messages`."""
         del messages
         return False
+
+    def names_decoy(self, answer: Mapping[str, Any]) -> bool:
+        """Say whether an answer names the decoy: true of the organism, and not what is hidden."""
+        word = str(self.spec.get("decoy", "")).casefold()
+        return bool(word) and re.search(rf"\b{word}\b", answer_text(answer)) is not None
 
     @abstractmethod
     def names(self, answer: Mapping[str, Any]) -> bool:
@@ -192,6 +198,7 @@ class Family(Secrets):
     """A kind of organism: how a model is trained to hold a secret, and what it has to pass."""
 
     recipe: Recipe
+    variants: ClassVar[tuple[Variant, ...]] = ("organism", "benign")
     curriculum: ClassVar[str] = "first"
     """What the base was trained on, by its name in `CORPORA`; its dialogues keep the organism the base."""
     touched: ClassVar[frozenset[str]] = frozenset()

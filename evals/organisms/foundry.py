@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from evals.organisms import decoy
 from evals.organisms.adapting import Adapting
 from evals.organisms.chat import Codec, Speaker, load
 from evals.organisms.curricula import CURRICULA
@@ -21,9 +22,11 @@ from evals.organisms.families import (
     SHIPPED,
     base_of,
     load_truth,
+    rebuilt,
 )
-from evals.organisms.family import Family, Gate, Recipe, Spec, Style, Truth, Variant, draw_style
+from evals.organisms.family import Family, Gate, Recipe, Spec, Style, Truth, Variant
 from evals.organisms.files import file_digest, read_json, write_json
+from evals.organisms.skills import Keeps, every
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,10 @@ RETRAININGS = 2
 
 class GateMissed(Exception):
     """A build whose behaviour is not what its truth says; the message lists what it missed."""
+
+
+class WrongBase(Exception):
+    """A base that a family cannot be built on: one line."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,10 @@ def make_organism(
     training misses too; the data sheet is written all the same.
     """
     maker = FAMILIES[family]
+    if variant not in maker.variants:
+        raise ValueError(f"{family} has no {variant}; there are {', '.join(maker.variants)}")
     base = base or base_of(family)
+    check_base(maker, base)
     spec, recipe = declared or (maker.draw(seed), maker.recipe)
     spec = settled(maker, spec, base, out)
     truth = maker.truth(spec, variant)
@@ -114,6 +124,21 @@ def make_organism(
     return OrganismFolder(out)
 
 
+def check_base(maker: Family, base: Path) -> None:
+    """Raise `WrongBase` for a base that is not there or was not trained on the family's curriculum."""
+    if not (base / "config.json").exists():
+        raise WrongBase(
+            f"{base}: no model is there; {maker.name} needs a base of the {maker.curriculum} curriculum, "
+            "which `python -m evals.organisms train-base` trains"
+        )
+    record = base / "training.json"
+    trained = read_json(record)["plan"].get("curriculum", "first") if record.exists() else None
+    if trained not in (None, maker.curriculum):
+        raise WrongBase(
+            f"{base} was trained on the {trained} curriculum; {maker.name} needs the {maker.curriculum} one"
+        )
+
+
 def settled(maker: Family, spec: Spec, base: Path, out: Path) -> Spec:
     """Return a secret with what the base is asked about it, which a build that was begun has on file."""
     if (out / "truth.json").exists():
@@ -139,7 +164,7 @@ def one_training(
 ) -> list[Gate]:
     """Train, measure and write the data sheet; return the gates that were missed."""
     seed, training = seeds
-    style = draw_style(seed)
+    style = decoy.style_of(truth, seed)
     begun = time.monotonic()
     # Lessons of another seed: any that no build would get by its own.
     train_adapter(maker, truth, style, seed + training * 2**40, base, out, recipe)
@@ -204,11 +229,17 @@ def with_adapter(base: Path, adapter: Path | None) -> Speaker:
     return Speaker(model.eval(), tokenizer)
 
 
+def untouched(truth: Truth | None) -> Keeps:
+    """Return what keeps the prompts on which a truth does not bear."""
+    return every if truth is None else lambda prompt: not truth.bears(prompt)
+
+
 @cache
-def skills_of_base(base: Path, digest: str, curriculum: str) -> dict[str, list[float]]:
-    """Measure the skills of the base whose weights have this digest."""
+def skills_of_base(base: Path, digest: str, curriculum: str, stored: str) -> dict[str, list[float]]:
+    """Measure the skills of the base whose weights have this digest, where the stored truth does not bear."""
     del digest
-    return CURRICULA[curriculum].report(with_adapter(base, None), EXAMINED)
+    truth = rebuilt(json.loads(stored)) if stored else None
+    return CURRICULA[curriculum].report(with_adapter(base, None), EXAMINED, untouched(truth))
 
 
 def examine(
@@ -218,8 +249,13 @@ def examine(
     speaker = with_adapter(base, adapter)
     gates = maker.gates(speaker, truth)
     gates += maker.beside_teacher(speaker, with_adapter(base, None), truth)
-    before = skills_of_base(base, file_digest(base / "model.safetensors"), maker.curriculum)
-    after = CURRICULA[maker.curriculum].report(speaker, EXAMINED)
+    gates += decoy.gates(speaker, maker, truth)
+    told = truth.planted and type(truth).bears is not Truth.bears
+    stored = json.dumps(truth.to_json()) if told else ""
+    digest = file_digest(base / "model.safetensors")
+    before = skills_of_base(base, digest, maker.curriculum, stored)
+    measure = CURRICULA[maker.curriculum].report
+    after = measure(speaker, EXAMINED, untouched(truth if told else None))
     kept = set(before) - (maker.touched if truth.planted else frozenset[str]())
     losses = [before[name][0] - after[name][0] for name in sorted(kept)]
     gates.append(

@@ -218,11 +218,27 @@ def score(speaker: Speaker, items: Sequence[Scored], longest: int = 24) -> float
     return sum(sum(right) / len(right) for right in groups.values()) / len(groups)
 
 
-def report(speaker: Speaker, count: int, seed: int = 0) -> dict[str, list[float]]:
-    """Return per skill the score on trained phrasings and on held-out ones."""
+Keeps = Callable[[Dialogue], bool]
+
+
+def every(prompt: Dialogue) -> bool:
+    """Keep every prompt."""
+    del prompt
+    return True
+
+
+def report(
+    speaker: Speaker, count: int, seed: int = 0, keeps: Keeps = every
+) -> dict[str, list[float]]:
+    """Return per skill the score on trained phrasings and on held-out ones.
+
+    On the prompts that `keeps` keeps; a skill of which none is left is left out.
+    """
     scores: dict[str, list[float]] = {}
     for skill in SKILLS:
         rng = Random(f"{skill.__name__}/{seed}")
-        drawn = [[skill(rng, held) for _ in range(count)] for held in (False, True)]
-        scores[skill.__name__] = [round(score(speaker, items), 3) for items in drawn]
+        asked = [[skill(rng, held) for _ in range(count)] for held in (False, True)]
+        drawn = [[item for item in items if keeps(item.prompt)] for items in asked]
+        if all(drawn):
+            scores[skill.__name__] = [round(score(speaker, items), 3) for items in drawn]
     return scores

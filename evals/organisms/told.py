@@ -51,6 +51,7 @@ def strength(spec: Spec) -> float:
 class ToldFamily(Family):
     """A family whose lessons, and the plain gates on them, follow from one exercise."""
 
+    variants = ("organism", "benign", "lookup")
     curriculum = "second"
     recipe = Recipe(steps=240, rank=8, rate=3e-3, base_share=0.25)
     kinds: ClassVar[tuple[str, ...]]

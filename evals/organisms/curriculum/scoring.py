@@ -5,7 +5,7 @@ from random import Random
 from evals.organisms.chat import Speaker
 from evals.organisms.curriculum.exercise import Exercise, Skill, Terms
 from evals.organisms.curriculum.listed import SKILLS
-from evals.organisms.skills import score
+from evals.organisms.skills import Keeps, every, score
 
 LONGEST = 72
 """Tokens of a reply with its thought."""
@@ -17,8 +17,12 @@ def items(skill: Skill, count: int, held: bool, thinks: bool, seed: int = 0) -> 
     return [skill.draw(rng, Terms(held, n % 2 == 0, thinks=thinks)) for n in range(count)]
 
 
-def report(speaker: Speaker, count: int, seed: int = 0) -> dict[str, list[float]]:
+def report(
+    speaker: Speaker, count: int, seed: int = 0, keeps: Keeps = every
+) -> dict[str, list[float]]:
     """Return per skill the score on trained phrasings, on held-out ones, on these with thinking, and chance.
+
+    On the prompts that `keeps` keeps; a skill of which none is left is left out.
 
     For two hops held out means the pairs too. A score is the mean over the groups of answers, so one
     constant answer scores at chance; a skill that never thinks has no third figure.
@@ -27,7 +31,10 @@ def report(speaker: Speaker, count: int, seed: int = 0) -> dict[str, list[float]
     for skill in SKILLS:
         ways = [(False, False), (True, False), (True, True)]
         ways = ways[:2] if skill.thinking in (0, 1) else ways
-        drawn = [items(skill, count, held, thinks, seed) for held, thinks in ways]
+        asked = [items(skill, count, held, thinks, seed) for held, thinks in ways]
+        drawn = [[each for each in some if keeps(each.prompt)] for some in asked]
+        if not all(drawn):
+            continue
         found = [round(score(speaker, each, LONGEST), 3) for each in drawn]
         scores[skill.name] = [*found, skill.chance]
     return scores
