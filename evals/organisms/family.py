@@ -199,7 +199,7 @@ class Family(Secrets):
 
     recipe: Recipe
     variants: ClassVar[tuple[Variant, ...]] = ("organism", "benign")
-    curriculum: ClassVar[str] = "first"
+    curriculum: str = "first"
     """What the base was trained on, by its name in `CORPORA`; its dialogues keep the organism the base."""
     touched: ClassVar[frozenset[str]] = frozenset()
     """Skills of the base that are changed on purpose and not among those it must keep."""
