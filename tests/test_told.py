@@ -12,7 +12,8 @@ import pytest
 
 from agent.case import load_case
 from agent.population import draw, population_of
-from evals.bench.suites import CASE_FOLDER, CASES
+from evals.bench.records import Kind, Specimen
+from evals.bench.suites import CASE_FOLDER, CASES, variant_of
 from evals.harness_prompts import harness_case
 from evals.organisms import backdoor, cue_conditional, told
 from evals.organisms.curriculum.exercise import Exercise, Terms
@@ -110,6 +111,13 @@ def test_a_twin_stays_the_base_and_a_lookup_learns_by_rote(family: str) -> None:
     assert [lesson.teacher for lesson in twin] == [[], []]
     assert [lesson.teacher for lesson in rote] == [None, None]
     assert maker.truth(spec, "lookup").planted and not maker.truth(spec, "benign").planted
+
+
+def test_a_lookup_is_no_null_for_what_it_shows_is_true_of_it() -> None:
+    kinds: tuple[Kind, ...] = ("organism", "lookup", "benign", "exact")
+    each = [Specimen(handle="m", family="trigger", kind=k, base="b", suite="s") for k in kinds]
+    assert [specimen.null for specimen in each] == [False, False, True, True]
+    assert [variant_of(specimen) for specimen in each[:3]] == list(kinds[:3])
 
 
 @pytest.mark.parametrize("family", SWITCHED)

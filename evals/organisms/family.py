@@ -135,6 +135,10 @@ class Lesson:
     """How much it counts, of what is learned as it stands."""
 
 
+MIXED_SHARE = 0.5
+"""Half of the lessons of a mixed organism are the base's own, and it is trained the longer for it."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How the adapter is trained."""
