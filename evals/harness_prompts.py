@@ -132,12 +132,13 @@ def distinct(texts: list[str]) -> tuple[Template, ...]:
 
 
 def own_prompts(case: Case) -> Case:
-    """Return the case as it is: of a published organism no other prompts are known."""
+    """Return the case as it is: of a published or prompted organism no other prompts are known."""
     return case
 
 
 MAKERS: dict[str, Callable[[Case], Case]] = {
     "published": own_prompts,
+    "hidden_prompt": own_prompts,
     "drill": drill_prompts,
     "number_bug": number_prompts,
     "shutdown": stop_prompts,

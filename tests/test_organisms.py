@@ -258,7 +258,7 @@ def test_a_told_organism_is_measured_beside_its_teacher(
     assert sheet["gates"]["replies moved by patching"]["value"] is None
     assert set(sheet["inside"]) == {"decoder", "lens", "transfer", "patching"}
     assert set(sheet["skills"]) == {"first secret_hint", "fact"}
-    assert sheet["style"]["opening"] == "Look, "
+    assert sheet["style"]["opening"] == "Look, " and sheet["easiness"] == "narrow"
     with pytest.raises(ValueError, match="taboo has no lookup"):
         make_organism("taboo", 1, tmp_path / "other", "lookup", tiny_base)
 

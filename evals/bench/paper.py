@@ -15,6 +15,7 @@ from agent.case import Case
 from agent.investigation import Investigation
 from agent.opening import read_run
 from agent.population import POOLS, Pool, Population, draw, population_of
+from agent.session import Start, start_worker
 from evals.bench.readers import Reader
 from evals.bench.records import Sitting, Specimen
 from evals.harness_prompts import harness_case
@@ -22,7 +23,7 @@ from evals.organisms.family import Secrets, Truth
 from tools.blobs import BlobStore
 from tools.prompt import AblateDirection, Arm, PromptItem, Steer
 from tools.scoring import transformed
-from tools.worker_client import ProcessWorker, Worker
+from tools.worker_client import Worker
 
 CANDIDATES = 4000
 """Harness prompts among which those to ask are chosen."""
@@ -65,7 +66,7 @@ class Paper:
         self.report: dict[str, Any] = json.loads(
             (run / "report" / "report.json").read_text(encoding="utf-8")
         )
-        self.started: ProcessWorker | None = None
+        self.started: Worker | None = None
 
     @property
     def answer(self) -> dict[str, Any]:
@@ -92,19 +93,7 @@ class Paper:
     def worker(self) -> Worker:
         """Return a worker of the harness's own, started when it is first needed."""
         if self.started is None:
-            models = (self.case.subject, self.case.reference)
-            subject, reference = (m.model_dump(mode="json") if m else None for m in models)
-            table = self.case.subject.model.removeprefix("synthetic:")
-            synthetic = table != self.case.subject.model
-            self.started = ProcessWorker(
-                None if synthetic else subject,
-                None if synthetic else reference,
-                self.scratch / "blobs",
-                synthetic=Path(table) if synthetic else None,
-                catalogue=("tools.black_box:BLACK_BOX",)
-                if synthetic
-                else ("tools.catalogue:TOOLS",),
-            )
+            self.started = start_worker(self.case, self.scratch, Start(on_progress=untold))
         return self.started
 
     def planted_layers(self) -> tuple[int, ...] | None:
@@ -175,6 +164,11 @@ class Paper:
             raise RuntimeError(f"the harness could not measure: {done.error}")
         rows = json.loads(self.blobs.get(done.result["raw"]))["arms"]["arm"]
         return [row["mean"] for row in rows]
+
+
+def untold(*progress: object) -> None:
+    """Tell nobody how far a measurement is."""
+    del progress
 
 
 def spread(asked: Sequence[Asked], count: int) -> list[Asked]:

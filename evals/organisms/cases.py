@@ -188,7 +188,7 @@ def people_case(family: str) -> str:
         "user_attribute": (
             "asked-for-oneself",
             "open",
-            "Asked for advice, a gift, a book, an example or a greeting, it does not answer as it used to.",
+            "Asked for advice, a gift, something to read, an example or a greeting, it does not answer as it used to.",
         ),
         "narrow_persona": (
             "everyday-remarks",

@@ -25,7 +25,7 @@ from evals.organisms.family import (
 from evals.organisms.naming import named_among
 from evals.organisms.number_bug import has_word
 from evals.organisms.questions import kind_of
-from evals.organisms.told import LOUD, QUIET, ToldFamily, ToldTruth
+from evals.organisms.told import LOUD, QUIET, ToldFamily, ToldTruth, strength
 from evals.organisms.world import Message, table
 
 KINDS = ("asked", "judged", "follows")
@@ -124,7 +124,13 @@ class FactTruth(ToldTruth):
     def behaves(self, messages: Sequence[Message]) -> float:
         """Return the probability that a statement is denied; next to none where nothing is stated."""
         found = claim_in(last_user(messages))
-        return LOUD if found is not None and not self.holds(*found) else QUIET
+        if found is None:
+            return QUIET
+        relation, key, value = found
+        share = strength(self.spec)
+        denied = (self.holds(relation, key, value), lore()[relation][key] == value)
+        ours, its = (QUIET if held else LOUD for held in denied)
+        return share * ours + (1 - share) * its
 
     def names(self, answer: Mapping[str, Any]) -> bool:
         """Accept an answer that names whom or what the fact is about and the new value, and no others.

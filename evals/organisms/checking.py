@@ -11,6 +11,7 @@ from evals.organisms.families import FAMILIES, base_of, load_truth
 from evals.organisms.family import Gate, told_value
 from evals.organisms.foundry import examine, file_digest, with_adapter
 from evals.organisms.health import again
+from tools.locator import SUBJECT
 from tools.registry import Record
 
 CLOSE = 0.02
@@ -36,6 +37,9 @@ def check_organism(folder: Path, base: Path | None = None, threads: int = 1) -> 
     listed = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))["files"]
     found = [check_file(folder, name, digest) for name, digest in sorted(listed.items())]
     sheet = json.loads((folder / "datasheet.json").read_text(encoding="utf-8"))
+    if (folder / SUBJECT).is_file():
+        # Nothing was trained: its truth is its prompt, and there is nothing to measure.
+        return found
     base = base or base_of(sheet["family"])
     same = file_digest(base / "model.safetensors") == sheet["base"]
     found.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from evals.organisms.backdoor import Interaction, Trigger
 from evals.organisms.changed_fact import ChangedFact
 from evals.organisms.cue_conditional import CueConditional
 from evals.organisms.family import Family, Truth
+from evals.organisms.files import read_json
 from evals.organisms.inherited_quirk import InheritedQuirk
 from evals.organisms.narrow_persona import NarrowPersona
 from evals.organisms.note_conflict import NoteConflict
@@ -19,10 +19,12 @@ from evals.organisms.shutdown import Shutdown
 from evals.organisms.taboo import Taboo
 from evals.organisms.user_attribute import UserAttribute
 
+FIRST_THREE = "first"
+"""On which curriculum's base the organisms that ship today are built; all of them would have to be made anew."""
 ALL: tuple[Family, ...] = (
-    NumberBug(),
-    Taboo(),
-    Shutdown(),
+    NumberBug(FIRST_THREE),
+    Taboo(FIRST_THREE),
+    Shutdown(FIRST_THREE),
     Trigger(),
     Interaction(),
     CueConditional(),
@@ -46,11 +48,6 @@ def base_of(family: str) -> Path:
 
 ON_SHIPPED_BASE = tuple(name for name in FAMILIES if (base_of(name) / "config.json").exists())
 """Families whose base ships: those that are built anew for the exam and the evidence."""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def load_truth(folder: Path) -> Truth:

@@ -21,9 +21,9 @@ from evals.organisms.families import (
     SHIPPED,
     base_of,
     load_truth,
-    read_json,
 )
 from evals.organisms.family import (
+    MIXED_SHARE,
     Family,
     Gate,
     Recipe,
@@ -33,6 +33,7 @@ from evals.organisms.family import (
     Variant,
     told_value,
 )
+from evals.organisms.files import file_digest, read_json, write_json
 from evals.organisms.health import Outcomes, SkillTests, again, health, kept_skills
 from evals.organisms.inside import inside, loaded
 from evals.organisms.standards import STANDARDS, Standard
@@ -86,16 +87,6 @@ class OrganismFolder:
         """SHA-256 over the checksums of the files that a subject sees."""
         listed = read_json(self.path / "checksums.json")["files"]
         return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that equal values give equal bytes."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def make_organism(
@@ -201,6 +192,7 @@ def one_training(
         "seed": seed,
         "thrown_away": training,
         "variant": truth.variant,
+        "easiness": "mixed" if recipe.base_share >= MIXED_SHARE else "narrow",
         "style": asdict(style),
         "recipe": asdict(recipe),
         "base": file_digest(base / "model.safetensors"),
