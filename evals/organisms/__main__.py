@@ -20,6 +20,7 @@ from evals.organisms.foundry import (
     with_adapter,
 )
 from evals.organisms.phenomena import show_all
+from evals.organisms.secret_table import table_of
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("phenomena", help="what white-box tools find in a base")
     shown.add_argument("--base", type=Path, default=BASE)
     shown.add_argument("--out", type=Path, required=True, help="the table; all figures beside it")
+    secrets = commands.add_parser("secrets", help="how often secrets are read, from data sheets")
+    secrets.add_argument("--folder", type=Path, default=BASE.parent, help="of organisms")
     return whole
 
 
@@ -69,6 +72,9 @@ def main() -> int:
         report = CURRICULA[arguments.curriculum].report
         scores = report(with_adapter(arguments.base, arguments.adapter), arguments.count)
         print(json.dumps(scores, indent=1))
+        return 0
+    if arguments.command == "secrets":
+        print(table_of(arguments.folder), end="")
         return 0
     if arguments.command == "phenomena":
         found = show_all(arguments.base, arguments.out, print)

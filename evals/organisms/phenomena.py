@@ -20,8 +20,10 @@ from evals.organisms.curriculum import lore, personas, users
 from evals.organisms.curriculum.exercise import capital, phrasings
 from evals.organisms.world import Dialogue, system, table, user, with_article
 from tools.blobs import BlobStore
+from tools.directed_runs import answer_tokens
 from tools.experiment import Context
 from tools.intervention import ablate_direction, steer
+from tools.measures import LogprobDifference
 from tools.probing import train_probes
 from tools.prompt import PromptItem, Template
 from tools.registry import Record
@@ -117,8 +119,12 @@ def study(subject: SubjectModel, each: Phenomenon, blobs: BlobStore, seed: int =
         "measure": each.measure,
         "placebos": RANDOM,
     }
-    added = steer(subject, {**common, "items": dumped(some(rng, each.neutral))}, context)
-    taken = ablate_direction(subject, {**common, "items": dumped(some(rng, each.natural))}, context)
+    neutral, natural = (
+        dumped(some(rng, of_one_token(subject, items, each.measure)))
+        for items in (each.neutral, each.natural)
+    )
+    added = steer(subject, {**common, "items": neutral}, context)
+    taken = ablate_direction(subject, {**common, "items": natural}, context)
     beside = {baseline.name: baseline.auroc for baseline in probed.baselines}
     return Found(
         name=each.name,
@@ -137,6 +143,19 @@ def study(subject: SubjectModel, each: Phenomenon, blobs: BlobStore, seed: int =
         ablated=taken.effect.mean,
         ablated_p=next(band.p for band in taken.bands if band.kind == "isotropic"),
     )
+
+
+def of_one_token(
+    subject: SubjectModel, items: Sequence[PromptItem], measure: dict[str, Any]
+) -> Sequence[PromptItem]:
+    """Return the items whose answers are one token each, where there are some: far faster under many directions."""
+    tokens = answer_tokens(subject, items, LogprobDifference.model_validate(measure))
+    single = [
+        item
+        for item, answers in zip(items, tokens, strict=True)
+        if all(len(ids) == 1 for ids in answers)
+    ]
+    return single or items
 
 
 def some(rng: Random, items: Sequence[PromptItem]) -> list[PromptItem]:
