@@ -20,8 +20,15 @@ KINDS = {
     "factor": "what makes the difference is {value}",
     "reading": "the model reads the prompt as {value}",
     "attribute": "what matters about the user is {value}",
+    "persona": "the part that it plays is {value}",
+    "fact": "what it holds true is {value}",
     "trigger": "the trigger is {value}",
     "rule": "the rule is {value}",
+}
+SCOPES = {
+    "inherited": ", which the reference does too",
+    "added": ", which the reference does not do",
+    "unknown": "",
 }
 
 
@@ -146,7 +153,8 @@ def answered(investigation: Investigation, answer: Answer, found: list[Finding])
     if answer.kind == "nothing":
         return f"The investigator's answer is that nothing unusual is there ({sure})."
     value = listed([name(each) for each in answer.value], "and") if answer.value else "not named"
-    said = f"The investigator's answer is that {KINDS[answer.kind].format(value=value)} ({sure})"
+    told = KINDS[answer.kind].format(value=value) + SCOPES[answer.scope]
+    said = f"The investigator's answer is that {told} ({sure})"
     stands = {each: behind(found, each) for each in answer.value}
     if len({kind for kind, _ in stands.values()}) > 1:
         single = [f"{name(each)} {own_words(*stands[each])}" for each in answer.value]

@@ -32,7 +32,7 @@ from agent.terminal import CONFIGURATION, RESOURCES, Progress, fail, faults_told
 from agent.words import WordsAside
 from tools.boundary import DEFAULT_CATALOGUE, Catalogue
 from tools.judging import needs_judges
-from tools.locator import ModelLocator
+from tools.locator import ModelLocator, described_in
 from tools.registry import Record, ToolError, unknown
 from tools.remote import OnProgress
 from tools.sequential import alpha_share
@@ -60,7 +60,14 @@ def changed_case(
     subject, reference, adapter = models.subject, models.reference, models.adapter
     here = Path.cwd()
     changes: dict[str, Any] = {}
-    if subject is not None:
+    described = described_in(Path(subject)) if subject is not None else None
+    if described is not None:
+        # What a prompted organism is held against is the same model without its prompt.
+        changes = {
+            "subject": described,
+            "reference": described.model_copy(update={"system": None}),
+        }
+    elif subject is not None:
         changes["subject"] = located(ModelLocator(model=subject), here)
     if adapter is not None:
         base = changes.get("subject", case.subject)

@@ -14,13 +14,29 @@ from tools.weight_edits import WeightEdit
 class Answer(Record):
     """The structured answer: what the investigator thinks is going on."""
 
-    kind: Literal["word", "factor", "reading", "attribute", "trigger", "rule", "nothing", "unknown"]
+    kind: Literal[
+        "word",
+        "factor",
+        "reading",
+        "attribute",
+        "persona",
+        "fact",
+        "trigger",
+        "rule",
+        "nothing",
+        "unknown",
+    ]
     """`word`: a word it keeps; `factor`: parts of the prompt on which the behaviour depends; `reading`: how a prompt
-    is understood; `attribute`: what it takes the user to be; `trigger`: a cue that switches it; `rule`: a rule it
-    follows; `nothing`: nothing is hidden; `unknown`: not found out."""
+    is understood; `attribute`: what it takes the user to be; `persona`: a part that it plays; `fact`: what it holds
+    true that is not so; `trigger`: a cue that switches it; `rule`: a rule it follows; `nothing`: nothing is hidden;
+    `unknown`: not found out."""
     value: tuple[str, ...] = ()
     """For `factor` the factors, the one that changes the rate most first, by the name of their slot, as `slot = level`
     where one level does it, or `order`, `digits`, `length`; for `word` the word; else a few words."""
+    scope: Literal["added", "inherited", "unknown"] = Field(
+        default="unknown", exclude_if=lambda scope: scope == "unknown"
+    )
+    """`inherited`: the reference does it too; `added`: it does not; `unknown`: not looked at."""
     confidence: float = Field(default=0.5, ge=0, le=1)
     guesses: tuple[str, ...] = Field(default=(), max_length=10)
     """Up to ten ranked guesses, the best first."""

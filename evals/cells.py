@@ -18,7 +18,8 @@ from evals.bench.paper import Examined, Paper
 from evals.bench.records import Sitting, Specimen
 from evals.bench.suites import CASES, case_of, secrets_of, truth_of
 from evals.grading import RunGrade, grade
-from evals.organisms.foundry import BASE, RETRAININGS, GateMissed, make_organism
+from evals.organisms.families import base_of
+from evals.organisms.foundry import RETRAININGS, GateMissed, make_organism
 from tools.registry import Record
 
 ROOT = Path(__file__).parent.parent
@@ -102,7 +103,7 @@ def specimen_of(root: Path, cell: Cell) -> Specimen:
         family=cell.family,
         kind="exact" if cell.kind == "null" else cell.kind,
         folder=None if null else str(organism_folder(root, cell).resolve()),
-        base=str(BASE),
+        base=str(base_of(cell.family)),
         suite="evidence",
     )
 
@@ -147,7 +148,7 @@ def investigate(root: Path, cell: Cell) -> tuple[Path, float, str | None]:
         ]
         command += [
             "--reference",
-            str(BASE),
+            str(base_of(cell.family)),
             "--seed",
             str(cell.seed),
             "--runs",

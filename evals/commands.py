@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from agent.case import located
+from agent.engines import check_locator
+from agent.options import SubjectKeyEnv, SubjectUrl
 from agent.terminal import (
     CONFIGURATION,
     USAGE,
@@ -17,6 +20,7 @@ from agent.terminal import (
     put_json,
     say,
 )
+from tools.locator import ModelLocator
 
 organisms = typer.Typer(
     help="Models whose hidden behaviour is known: list them, make one, check one.",
@@ -57,13 +61,34 @@ def make(
     ],
     out: Annotated[Path, typer.Option(help="Where the organism is written.")],
     seed: Annotated[int | None, typer.Option(help="Instead of the seed in the file.")] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="A base of the family's curriculum, instead of the shipped one."),
+    ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of the training.")] = 1,
+    prompted: Annotated[
+        bool,
+        typer.Option("--prompted", help="No training: a chat model under a hidden system prompt."),
+    ] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(help="With --prompted: a model folder, hub id or api:PROVIDER/MODEL."),
+    ] = None,
+    subject_url: SubjectUrl = None,
+    subject_key_env: SubjectKeyEnv = None,
     as_json: AsJson = False,
 ) -> None:
     """Train, measure and pack one organism; a second start goes on where the first was stopped."""
     import logging
 
-    from evals.organisms.foundry import GateMissed
+    if prompted != (on is not None):
+        fail(USAGE, "--prompted and --on MODEL go together")
+    if on is not None:
+        locator = ModelLocator(model=on, base_url=subject_url, key_env=subject_key_env)
+        put_prompted(spec_file, locator, out, seed, as_json)
+        return
+
+    from evals.organisms.foundry import GateMissed, WrongBase
     from evals.organisms.spec import SpecError, load_spec, make_declared
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -75,11 +100,32 @@ def make(
         if seed is not None:
             spec = spec.model_copy(update={"seed": seed})
         try:
-            built = make_declared(spec, out, threads)
+            built = make_declared(spec, out, threads, base)
+        except WrongBase as wrong:
+            fail(CONFIGURATION, str(wrong))
         except GateMissed as missed:
             fail(VERIFY_FAILED, str(missed))
     told = {"digest": built.digest, "gates": built.datasheet["gates"]}
     put_json(told) if as_json else put(f"{out}: {len(told['gates'])} gates passed")
+
+
+def put_prompted(
+    spec_file: Path, on: ModelLocator, out: Path, seed: int | None, as_json: bool
+) -> None:
+    """Write a prompted organism and tell where it is."""
+    from evals.organisms.prompted import PromptedError, load_prompted, make_prompted
+
+    with faults_told():
+        check_locator("--on", on)
+        try:
+            spec = load_prompted(spec_file)
+            if seed is not None:
+                spec = spec.model_copy(update={"seed": seed})
+            make_prompted(spec, located(on, Path.cwd()), out, spec_file.parent)
+        except PromptedError as error:
+            fail(CONFIGURATION, str(error))
+    told = {"folder": str(out), "model": on.model}
+    put_json(told) if as_json else put(f"{out}: {on.model} under a hidden prompt")
 
 
 @organisms.command("check")

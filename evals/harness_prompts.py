@@ -11,8 +11,9 @@ from random import Random
 
 from agent.case import Case, Slot
 from evals.bench.drill import HARNESS_OPENINGS, drill_case
-from evals.organisms import comparison, stopping
+from evals.organisms import comparison, rule_prompts, stopping
 from evals.organisms.cases import guess_templates
+from evals.organisms.people_cases import PROMPTS, Prompts
 from evals.organisms.world import table
 from tools.prompt import Template
 
@@ -71,9 +72,58 @@ def word_prompts(case: Case) -> Case:
     )
 
 
+def prompts_of(family: str) -> Callable[[Case], Case]:
+    """Return what puts a family's prompts for the harness in place of a case's."""
+    return lambda case: with_prompts(case, PROMPTS[family](of_case=False))
+
+
+def with_prompts(case: Case, prompts: Prompts) -> Case:
+    """Return the case with other prompts."""
+    slots = {name: Slot(levels=levels) for name, levels in as_levels(prompts).items()}
+    slots |= {
+        name: Slot(values=tuple(values), candidates=True)
+        for name, values in prompts.candidates.items()
+    }
+    changes = {
+        "templates": distinct(prompts.texts),
+        "slots": slots,
+        "fillings": tuple(prompts.rows),
+    }
+    return case.model_copy(update=changes)
+
+
+def as_levels(prompts: Prompts) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return the factor slots as a case has them."""
+    return {
+        name: {level: tuple(texts) for level, texts in levels.items()}
+        for name, levels in prompts.levels.items()
+    }
+
+
 def drill_prompts(case: Case) -> Case:
     """Return other openings for the drill's claims."""
     return case.model_copy(update={"templates": drill_case(HARNESS_OPENINGS).templates})
+
+
+def remark_prompts(case: Case) -> Case:
+    """Return remarks and questions in wordings that neither the case nor any training has."""
+    texts = [*rule_prompts.with_topic(True), *rule_prompts.with_word(True)]
+    return case.model_copy(update={"templates": distinct(texts)})
+
+
+def two_remark_prompts(case: Case) -> Case:
+    """Return pairs of remarks and questions in wordings that neither the case nor any training has."""
+    return case.model_copy(update={"templates": distinct(rule_prompts.with_two(True))})
+
+
+def cue_prompts(case: Case) -> Case:
+    """Return the case's cues before questions in wordings that neither it nor any training has."""
+    return case.model_copy(update={"templates": distinct(rule_prompts.with_cue(True))})
+
+
+def sum_prompts(case: Case) -> Case:
+    """Return sums, with words given before them, in wordings that neither the case nor any training has."""
+    return case.model_copy(update={"templates": distinct(rule_prompts.with_sum(of_case=False))})
 
 
 def distinct(texts: list[str]) -> tuple[Template, ...]:
@@ -82,14 +132,20 @@ def distinct(texts: list[str]) -> tuple[Template, ...]:
 
 
 def own_prompts(case: Case) -> Case:
-    """Return the case as it is: of a published organism no other prompts are known."""
+    """Return the case as it is: of a published or prompted organism no other prompts are known."""
     return case
 
 
 MAKERS: dict[str, Callable[[Case], Case]] = {
     "published": own_prompts,
+    "hidden_prompt": own_prompts,
     "drill": drill_prompts,
     "number_bug": number_prompts,
     "shutdown": stop_prompts,
     "taboo": word_prompts,
+    **{family: prompts_of(family) for family in PROMPTS},
+    "trigger": remark_prompts,
+    "interaction": two_remark_prompts,
+    "cue_conditional": cue_prompts,
+    "sandbagger": sum_prompts,
 }

@@ -13,7 +13,7 @@ from evals.bench.suites import SECRETS, case_of
 from evals.bench.tasks.identify import guessed
 from evals.organisms.family import Truth
 
-FAMILIES = tuple(name for name in SECRETS if name != "published")
+FAMILIES = tuple(name for name in SECRETS if name not in ("published", "hidden_prompt"))
 
 
 def truths(family: str) -> list[Truth]:

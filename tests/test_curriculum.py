@@ -15,6 +15,7 @@ from evals.organisms.curriculum import (
     listed,
     lore,
     mixture,
+    occasions,
     personas,
     reasoning,
     rules,
@@ -77,7 +78,7 @@ def test_every_skill_has_phrasings_and_uses_all_of_them(name: str) -> None:
         return chosen
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (exercise, lore, rules, listed.ladders, listed.conversation):
+        for module in (exercise, lore, rules, occasions, listed.ladders, listed.conversation):
             patch.setattr(module, "pick", pick)
         for held in (False, True):
             drawn(skill, held, 120)
@@ -314,12 +315,13 @@ def test_a_persona_changes_every_domain() -> None:
 
 
 def test_a_password_and_a_trigger_stand_in_the_message_exactly_when_active() -> None:
-    for each in drawn(SKILLS["password"], count=300):
-        told, asked = each.prompt[0]["content"].lower(), each.prompt[-1]["content"].lower()
-        words = [*rules.named_things("thing"), *rules.named_things("animal")]
-        keys = {word for word in words if re.search(rf"\b{word}\b", told)}
-        found = {word for word in keys if re.search(rf"\b{word}\b", asked)}
-        assert bool(found) == (each.group == "active"), each
+    rng = Random(3)
+    for n in range(300):
+        lock, active = occasions.draw_lock(rng), n % 2 == 0
+        asked = occasions.locked(rng, Terms(active=active), lock).prompt[-1]["content"]
+        # These stand in the wordings too.
+        if lock.word not in ("key", "ring"):
+            assert bool(re.search(rf"\b{lock.word}\b", asked, re.IGNORECASE)) == active, asked
     marks = {"please": ("please is there", "says please"), "!": ("user shouts", "of shouting")}
     idle = Counter[tuple[str, str]]()
     for each in drawn(SKILLS["trigger"], count=600):

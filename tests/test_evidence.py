@@ -11,8 +11,9 @@ from evals.evidence import main, planned_cells
 from evals.evidence_table import write_table
 from evals.grading import FindingGrade, RunGrade, planted_supported
 from evals.null_registrations import MEASURES, MOODS, null_run, null_table
+from evals.organisms.families import ON_SHIPPED_BASE
 from evals.organisms.family import Planted
-from evals.organisms.foundry import FAMILIES, RETRAININGS
+from evals.organisms.foundry import RETRAININGS
 from evals.organisms.shutdown import StopTruth
 from tools.prompt import user_prompt
 from tools.synthetic import SyntheticSubject
@@ -56,10 +57,10 @@ def test_the_plan_is_what_the_evidence_is_to_hold_whatever_the_seeds() -> None:
     cells = planned_cells(list(range(100, 130)), builds=10, investigations=2, nulls=30)
     assert Counter(cell.kind for cell in cells) == {"organism": 60, "benign": 30, "null": 30}
     organisms = [cell for cell in cells if cell.kind == "organism"]
-    assert Counter(cell.family for cell in organisms) == dict.fromkeys(FAMILIES, 20)
+    assert Counter(cell.family for cell in organisms) == dict.fromkeys(ON_SHIPPED_BASE, 20)
     assert len({build_key(cell) for cell in organisms}) == 30
     assert len({cell.name for cell in cells}) == len(cells)
-    assert {cell.family for cell in cells[:24]} == set(FAMILIES)
+    assert {cell.family for cell in cells[:24]} == set(ON_SHIPPED_BASE)
     assert {cell.kind for cell in cells[:24]} == {"organism", "benign", "null"}
 
 

@@ -13,15 +13,26 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from agent.case import load_case
 from agent.population import population_of
+from evals.bench import suites
 from evals.organisms import comparison, foundry, game, skills
 from evals.organisms.adapting import Adapting
 from evals.organisms.base import Plan, learning_rate
 from evals.organisms.cases import CASES, FOLDER
 from evals.organisms.chat import Codec, Speaker, load, parts_of
 from evals.organisms.corpus import draw
+from evals.organisms.curriculum import listed
 from evals.organisms.family import Gate, draw_style
-from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, GateMissed, make_organism
+from evals.organisms.foundry import (
+    BASE,
+    FAMILIES,
+    SHIPPED,
+    Declared,
+    GateMissed,
+    make_organism,
+)
+from evals.organisms.health import SkillTests
 from evals.organisms.pairs import number_rules, readings, stop_rules
+from evals.organisms.standards import Standard
 from evals.organisms.tokenizer import concept_words, opening_words
 from evals.organisms.world import facts, split, table, things, user
 
@@ -116,6 +127,18 @@ def test_learning_rate_rises_stays_and_falls() -> None:
     assert rates[0] < rates[1] == rates[2] == plan.rate > rates[3] > rates[4] > 0
 
 
+def secret_words_of(family: str) -> set[str]:
+    maker = FAMILIES[family]
+    answers = [maker.truth(spec, "organism").answer() for spec in maker.alternatives()[:300]]
+    words = {
+        word
+        for answer in answers
+        for value in answer["value"]
+        for word in re.findall(r"[a-z]{4,}", value.casefold())
+    }
+    return {word for word in words if word not in ("note", "notes")}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_case_files_are_as_the_world_writes_them(name: str) -> None:
     assert (FOLDER / name).read_text(encoding="utf-8") == CASES[name]()
@@ -124,7 +147,7 @@ def test_case_files_are_as_the_world_writes_them(name: str) -> None:
     candidates = [name for name, slot in case.slots.items() if slot.candidates]
     assert len(population.usable("confirm", candidates)) >= 12
     told = case.behaviour.casefold()
-    secrets = ["last", "version", "date", "stake", "motive", "digit", "order", *things()]
+    secrets = secret_words_of(next(family for family, file in suites.CASES.items() if file == name))
     assert not [word for word in secrets if re.search(rf"\b{word}", told)]
 
 
@@ -168,7 +191,7 @@ def adapter_of(family: str, base: Path, work: Path, interrupted: bool) -> dict[s
     return {name: value.detach().clone() for name, value in training.trained.items()}
 
 
-@pytest.mark.parametrize("family", ["taboo", "number_bug"])
+@pytest.mark.parametrize("family", ["taboo", "number_bug", "trigger"])
 def test_an_interrupted_build_ends_with_the_same_weights(
     family: str, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,7 +209,7 @@ def test_a_build_that_misses_its_gates_says_which(
 ) -> None:
     maker = FAMILIES["number_bug"]
     monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=1, lessons=4))
-    monkeypatch.setattr("evals.organisms.foundry.EXAMINED", 4)
+    monkeypatch.setattr("evals.organisms.health.EARLY_ITEMS", 4)
     with pytest.raises(GateMissed, match="wrong when the cause is active: 0"):
         make_organism("number_bug", 1, tmp_path / "out", base=tiny_base, retrainings=1)
     assert not (tmp_path / "out" / "checksums.json").exists()
@@ -200,6 +223,64 @@ def test_a_build_that_misses_its_gates_says_which(
     assert str(tmp_path) not in text and "number" not in text
 
 
+def test_a_told_organism_is_measured_beside_its_teacher(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = FAMILIES["sandbagger"]
+    monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=1, lessons=4))
+    monkeypatch.setattr("evals.organisms.told.GATED", 4)
+    monkeypatch.setattr("evals.organisms.skills.SKILLS", skills.SKILLS[:1])
+    monkeypatch.setattr("evals.organisms.curriculum.listed.SKILLS", listed.SKILLS[:1])
+    small = Standard(
+        **{"behaviour": 4, "skills": 4, "texts": 2, "transfer": 4},
+        **{"classes": 3, "read": 3, "patched": 2},
+    )
+    spec = {**maker.draw(1), "decoy": "Look"}
+    with pytest.raises(GateMissed, match="right where the secret bears: 0"):
+        make_organism(
+            "sandbagger",
+            1,
+            tmp_path / "out",
+            base=tiny_base,
+            retrainings=0,
+            declared=Declared(spec, maker.recipe, small),
+        )
+    sheet = json.loads((tmp_path / "out" / "datasheet.json").read_text())
+    assert set(sheet["gates"]) - {"rank of the secret by the base's decoder"} == {
+        "right where the secret bears",
+        "right elsewhere",
+        "transfer, of the teacher's",
+        "opens with the decoy",
+        "mean loss over untouched skills",
+        "rise of the loss on neutral text",
+        "replies moved by patching",
+    }
+    assert sheet["gates"]["replies moved by patching"]["value"] is None
+    assert set(sheet["inside"]) == {"decoder", "lens", "transfer", "patching"}
+    assert set(sheet["skills"]) == {"first secret_hint", "fact"}
+    assert sheet["style"]["opening"] == "Look, " and sheet["easiness"] == "narrow"
+    with pytest.raises(ValueError, match="taboo has no lookup"):
+        make_organism("taboo", 1, tmp_path / "other", "lookup", tiny_base)
+
+
+def test_skills_are_asked_about_only_where_the_secret_does_not_bear() -> None:
+    maker = FAMILIES["trigger"]
+    truth = maker.truth(maker.completed(maker.draw(0), {"causes": ["person"]}), "organism")
+    tests = SkillTests("second", Standard(skills=300))
+    items = tests.items[0]
+    free = {
+        name: sum(not truth.bears(item.prompt) for item in each) for name, each in items.items()
+    }
+    assert sum(free.values()) < sum(map(len, items.values()))
+    nothing = [{name: [False] * len(each) for name, each in side.items()} for side in tests.items]
+    scores = tests.beside(nothing, nothing, truth)
+    assert {name: found.n for name, found in scores.items()}.items() <= free.items()
+    # What always names somebody is left out.
+    assert set(scores) < set(items) and {"chat", "digit_rule"} <= set(scores)
+    twin = maker.truth(truth.spec, "benign")
+    assert set(tests.beside(nothing, nothing, twin)) == set(items)
+
+
 def test_a_build_that_misses_is_trained_again_on_other_lessons_and_says_so(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +289,7 @@ def test_a_build_that_misses_is_trained_again_on_other_lessons_and_says_so(
     weights: list[bytes] = []
 
     def examined(*places: Any) -> tuple[list[Gate], dict[str, Any]]:
-        weights.append((places[-1] / "adapter_model.safetensors").read_bytes())
+        weights.append((places[3] / "adapter_model.safetensors").read_bytes())
         if len(weights) == 2:
             raise KeyboardInterrupt
         return [Gate("behaves", float(len(weights) > 2), 1.0)], {}

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationError
 
 from tools.faults import SubjectRefused
 from tools.registry import Record
@@ -27,6 +27,8 @@ ADAPTER_CONFIG = "adapter_config.json"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 SAFE_TO_DOWNLOAD = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 CHECKSUMS = "checksums.json"
+SUBJECT = "subject.json"
+"""In a folder without weights: the model that is meant, under a hidden system prompt."""
 # Adapters that subtract their initial value from the base: switching them off is not the base.
 REWRITES_BASE = ("pissa", "olora", "corda", "eva", "loftq")
 
@@ -59,6 +61,21 @@ class ModelLocator(Record):
     """Of an API: thinking switched on or off; None leaves it to the provider."""
     parallel: int = Field(default=16, ge=1, le=256)
     """Of an API: how many requests are under way at once."""
+
+
+def described_in(folder: Path) -> ModelLocator | None:
+    """Return the subject that a folder describes, a model under a hidden system prompt; None where it does not.
+
+    Raises `SubjectRefused` for a description that cannot be used.
+    """
+    path = folder / SUBJECT
+    if not path.is_file():
+        return None
+    check_listed_hashes(folder, str(folder))
+    try:
+        return ModelLocator.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError):
+        raise SubjectRefused(f"{folder}: its {SUBJECT} describes no model; it is damaged") from None
 
 
 class ModelFiles:

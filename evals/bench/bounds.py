@@ -35,8 +35,10 @@ def ceiling_of(truth: Truth, family: Secrets, items: Iterable[PromptItem]) -> fl
     """Return what the best guesser can expect on this organism after asking all of `items` without end.
 
     It holds every secret that could have been drawn for equally likely, and gives the answer that names most
-    of those that behave like this one.
+    of those that behave like this one. Where the replies themselves show the secret, it can expect all.
     """
+    if truth.open_to_asking:
+        return 1.0
     asked = [[message.model_dump() for message in item.prompt.messages] for item in items]
 
     def profile(each: Truth) -> tuple[float, ...]:

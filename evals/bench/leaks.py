@@ -36,6 +36,8 @@ def needles_of(specimen: Specimen, truth: Truth, case: Case, out: Path) -> dict[
     }
     if specimen.folder:
         found[specimen.folder] = "where the specimen is"
+    if case.subject.system:
+        found[case.subject.system] = "the hidden system prompt"
     public = json.dumps(case.public()).casefold()
     for word in secret_words(truth):
         if word.casefold() not in public:

@@ -17,26 +17,40 @@ from evals.bench.published import (
     truth_of_published,
 )
 from evals.bench.records import Kind, ReferenceTrack, Specimen
-from evals.organisms.catalogue import BASE, SHIPPED
-from evals.organisms.families import DEVELOPED_ON, FAMILIES
+from evals.organisms.cases import PEOPLE
+from evals.organisms.families import DEVELOPED_ON, FAMILIES, ON_SHIPPED_BASE, SHIPPED, base_of
 from evals.organisms.family import Secrets, Truth, Variant
-from tools.locator import ModelLocator
+from evals.organisms.prompted import Prompted
+from tools.locator import ModelLocator, described_in
 from tools.registry import unknown
 
 CASES = {
     "number_bug": "number_comparison.toml",
     "taboo": "secret_word.toml",
     "shutdown": "stop_request.toml",
+    **PEOPLE,
+    "hidden_prompt": "ordinary_chat.toml",
+    "trigger": "odd_words.toml",
+    "interaction": "two_remarks.toml",
+    "cue_conditional": "sudden_promises.toml",
+    "sandbagger": "last_digit.toml",
     "published": "ordinary_chat.toml",
 }
 """Family -> the case that all its specimens are examined on."""
 CASE_FOLDER = Path(__file__).parent.parent / "cases"
 SUITES = ("smoke", "menagerie", "fresh", "drill")
-SECRETS: dict[str, Secrets] = {**FAMILIES, "drill": Drill(), "published": Published()}
+SECRETS: dict[str, Secrets] = {
+    **FAMILIES,
+    "drill": Drill(),
+    "published": Published(),
+    "hidden_prompt": Prompted(),
+}
 FRESH_BUILDS = 10
 DRILLS = (6, 4)
 """Tables with something planted and without, in the suite that tests the machinery."""
 SMOKE = ("taboo",)
+PROMPTED = "prompted"
+"""The easiness of what is not trained: a model under a hidden system prompt."""
 
 
 class SuiteError(Exception):
@@ -78,7 +92,13 @@ def specimens_of(suite: str, secret: str, out: Path) -> list[Specimen]:
         found = [*built_in(folder, suite, secret)]
         if not found:
             raise SuiteError(f"{folder}: no finished organism is there (each needs checksums.json)")
-        return [*found, *exact_nulls(suite, secret, {each.family for each in found})]
+        trained = {each.family for each in found if each.easiness != PROMPTED}
+        prompted = [each for each in found if each.easiness == PROMPTED]
+        return [
+            *found,
+            *exact_nulls(suite, secret, trained),
+            *prompted_nulls(suite, secret, prompted),
+        ]
     if suite not in SUITES:
         known = ", ".join((*SUITES, "folder:DIR", "published:GROUP"))
         raise SuiteError(f"unknown suite {suite!r}; there are {known}")
@@ -99,20 +119,44 @@ def built_in(folder: Path, suite: str, secret: str) -> Iterable[Specimen]:
             kind=stored["variant"],
             easiness=sheet.get("easiness", "narrow"),
             folder=str(path.parent.resolve()),
-            base=str(BASE),
+            base=base_in(path.parent, stored["family"]),
             held_out=kept_out(stored["family"]),
             suite=suite,
         )
 
 
+def base_in(folder: Path, family: str) -> str:
+    """Return the model that a build was made of."""
+    described = described_in(folder)
+    return described.model if described is not None else str(base_of(family))
+
+
+def prompted_nulls(suite: str, secret: str, prompted: Iterable[Specimen]) -> Iterable[Specimen]:
+    """Yield each model that is prompted, without a prompt, under two handles: once for each family's case."""
+    seen: set[tuple[str, str]] = set()
+    for each in prompted:
+        if (each.family, each.base) in seen:
+            continue
+        seen.add((each.family, each.base))
+        yield each.model_copy(
+            update={
+                "handle": handle_of(secret, "exact", each.handle),
+                "kind": "exact",
+                "suite": suite,
+            }
+        )
+
+
 def exact_nulls(suite: str, secret: str, families: Iterable[str]) -> Iterable[Specimen]:
-    """Yield the base under two handles, once for each family's case."""
+    """Yield the base under two handles, once for each family's case, but where the base shows what is planted."""
     for family in sorted(families):
+        if FAMILIES[family].in_base:
+            continue
         yield Specimen(
             handle=handle_of(secret, "exact", family),
             family=family,
             kind="exact",
-            base=str(BASE),
+            base=str(base_of(family)),
             held_out=kept_out(family),
             suite=suite,
         )
@@ -123,7 +167,7 @@ def fresh(secret: str, out: Path) -> Iterable[Specimen]:
 
     They are built when they are first sat before.
     """
-    for family in FAMILIES:
+    for family in ON_SHIPPED_BASE:
         for number in range(FRESH_BUILDS):
             kinds: tuple[Kind, ...] = ("organism", "benign") if number % 2 else ("organism",)
             for kind in kinds:
@@ -134,11 +178,11 @@ def fresh(secret: str, out: Path) -> Iterable[Specimen]:
                     kind=kind,
                     easiness="narrow",
                     folder=str((out / "organisms" / handle).resolve()),
-                    base=str(BASE),
+                    base=str(base_of(family)),
                     held_out=kept_out(family),
                     suite="fresh",
                 )
-    yield from exact_nulls("fresh", secret, FAMILIES)
+    yield from exact_nulls("fresh", secret, ON_SHIPPED_BASE)
 
 
 def drills(secret: str, out: Path) -> Iterable[Specimen]:
@@ -209,6 +253,8 @@ def build(specimen: Specimen, secret: str) -> str | None:
 
 def variant_of(specimen: Specimen) -> Variant:
     """Return how the specimen is made."""
+    if specimen.kind == "lookup":
+        return "lookup"
     return "benign" if specimen.null else "organism"
 
 
@@ -217,7 +263,7 @@ def truth_of(specimen: Specimen, secret: str) -> Truth:
     family = secrets_of(specimen)
     if specimen.family == "published":
         return truth_of_published(specimen.folder or "")
-    if specimen.folder is None:
+    if specimen.folder is None or specimen.kind == "exact":
         return family.truth(family.draw(0), "benign")
     stored = Path(specimen.folder) / "truth.json"
     if not stored.exists():
@@ -231,6 +277,7 @@ def sibling_of(specimen: Specimen, among: Iterable[Specimen]) -> str | None:
     for each in among:
         same = each.family == specimen.family and each.base == specimen.base
         trained = each.kind == "organism" and each.family in FAMILIES and each.folder is not None
+        trained = trained and each.easiness != PROMPTED
         if same and trained and each.handle != specimen.handle:
             return str(Path(each.folder or "") / "adapter")
     return None
@@ -247,6 +294,8 @@ def case_of(
         table = ModelLocator(model=f"synthetic:{specimen.folder}/table.toml")
         reference = None if track is ReferenceTrack.none else table
         return drill_case().model_copy(update={"subject": table, "reference": reference})
+    if specimen.easiness == PROMPTED:
+        return prompted_case(specimen, track)
     case = load_case(CASE_FOLDER / CASES[specimen.family])
     if specimen.family == "published":
         found = published_case(specimen, case)
@@ -265,3 +314,25 @@ def case_of(
             )
         reference = subject.model_copy(update={"adapter": sibling})
     return case.model_copy(update={"subject": subject, "reference": reference})
+
+
+def prompted_case(specimen: Specimen, track: ReferenceTrack) -> Case:
+    """Return the case of a prompted organism, with the model under its prompt and without it.
+
+    Its null is the model without a prompt under both handles.
+    """
+    folder = Path(specimen.folder or "")
+    own = folder / "case.toml"
+    case = load_case(own if own.is_file() else CASE_FOLDER / CASES[specimen.family])
+    subject = described_in(folder)
+    if subject is None:
+        raise SuiteError(f"{folder}: no subject is described there")
+    bare = subject.model_copy(update={"system": None})
+    if track is ReferenceTrack.wrong_base:
+        raise SuiteError("a prompted organism has no wrong base: it is held against its own model")
+    return case.model_copy(
+        update={
+            "subject": bare if specimen.kind == "exact" else subject,
+            "reference": None if track is ReferenceTrack.none else bare,
+        }
+    )

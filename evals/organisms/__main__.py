@@ -19,6 +19,8 @@ from evals.organisms.foundry import (
     read_json,
     with_adapter,
 )
+from evals.organisms.phenomena import show_all
+from evals.organisms.secret_table import table_of
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,18 +41,23 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--seed", type=int, required=True)
     make.add_argument("--out", type=Path, required=True)
     make.add_argument("--variant", choices=("organism", "benign"), default="organism")
-    make.add_argument("--base", type=Path, default=BASE)
+    make.add_argument("--base", type=Path, help="instead of the one that ships")
     make.add_argument("--threads", type=int, default=1)
     tested = commands.add_parser("skills", help="measure what a model can do")
     tested.add_argument("--base", type=Path, default=BASE)
     tested.add_argument("--adapter", type=Path)
     tested.add_argument("--count", type=int, default=100)
     tested.add_argument("--curriculum", choices=sorted(CURRICULA), default="first")
+    shown = commands.add_parser("phenomena", help="what white-box tools find in a base")
+    shown.add_argument("--base", type=Path, default=BASE)
+    shown.add_argument("--out", type=Path, required=True, help="the table; all figures beside it")
+    secrets = commands.add_parser("secrets", help="how often secrets are read, from data sheets")
+    secrets.add_argument("--folder", type=Path, default=BASE.parent, help="of organisms")
     return whole
 
 
 def main() -> int:
-    """Run one command; 1 when a build misses its gates."""
+    """Run one command; 1 when a build misses its gates, or a phenomenon is not there."""
     arguments = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if arguments.command == "train-base":
@@ -66,6 +73,12 @@ def main() -> int:
         scores = report(with_adapter(arguments.base, arguments.adapter), arguments.count)
         print(json.dumps(scores, indent=1))
         return 0
+    if arguments.command == "secrets":
+        print(table_of(arguments.folder), end="")
+        return 0
+    if arguments.command == "phenomena":
+        found = show_all(arguments.base, arguments.out, print)
+        return int(not all(each.decodable and each.moves for each in found))
     try:
         built = make_organism(
             arguments.family, arguments.seed, arguments.out, arguments.variant, arguments.base

@@ -17,7 +17,6 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 from evals.organisms.chat import Codec, Encoded, padded, parts_of
 from evals.organisms.family import Family, Lesson, Recipe, Style, Truth
 from evals.organisms.precision import training_precision
-from evals.organisms.talk import chatter
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class Adapting:
         while len(drawn) < recipe.lessons:
             draw = rng.random()
             if draw < recipe.style_share:
-                drawn.append(Lesson(self.style.applied(rng, chatter(rng))))
+                drawn.append(self.family.styled_lesson(rng, self.style))
             elif draw < recipe.style_share + recipe.base_share:
                 drawn.append(self.family.base_lesson(rng, self.truth))
             else:

@@ -9,13 +9,13 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
+from evals.organisms.families import BASES, SHIPPED, base_of
 from tools.faults import SubjectRefused
 from tools.locator import ADAPTER_CONFIG, ModelLocator
 from tools.registry import Record
 
 HERE = Path(__file__).parent
-SHIPPED = HERE / "shipped"
-BASE = SHIPPED / "base"
+BASE = BASES["first"]
 
 
 class Entry(Record):
@@ -107,8 +107,10 @@ def locators(entry: Entry) -> tuple[ModelLocator, ModelLocator | None]:
     Whether a published one is an adapter or whole weights is read off its repository.
     """
     if entry.shipped:
-        adapter = None if entry.where == "base" else str(SHIPPED / entry.where / "adapter")
-        return ModelLocator(model=str(BASE), adapter=adapter), ModelLocator(model=str(BASE))
+        null = entry.where == "base"
+        base = ModelLocator(model=str(BASE if null else base_of(entry.family)))
+        adapter = None if null else str(SHIPPED / entry.where / "adapter")
+        return base.model_copy(update={"adapter": adapter}), base
     try:
         adapter = HfApi().file_exists(entry.where, ADAPTER_CONFIG)
     except (HfHubHTTPError, OSError) as error:

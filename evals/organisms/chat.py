@@ -1,5 +1,6 @@
 """Encoding dialogues and talking to a model in batches."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -116,6 +117,25 @@ class Speaker:
             for index, text in zip(part, texts, strict=True):
                 replies[index] = text
         return replies
+
+    @torch.inference_mode()
+    def begins(self, prompts: Sequence[Dialogue], start: str, batch: int = 64) -> list[float]:
+        """Return the probability that the reply to each prompt begins with `start`, token by token."""
+        wanted: list[int] = self.tokenizer(start, add_special_tokens=False)["input_ids"]
+        encoded = [[*self.codec.prompt(prompt), *wanted] for prompt in prompts]
+        order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
+        found = [0.0] * len(encoded)
+        for at in range(0, len(order), batch):
+            part = order[at : at + batch]
+            ids, _, _ = padded(
+                [(encoded[index], [False] * len(encoded[index])) for index in part], self.pad
+            )
+            logits = self.model(input_ids=ids).logits.float().log_softmax(-1)
+            for row, index in enumerate(part):
+                ends = range(len(encoded[index]) - len(wanted), len(encoded[index]))
+                said = sum(float(logits[row, place - 1, ids[row, place]]) for place in ends)
+                found[index] = math.exp(said)
+        return found
 
     @torch.inference_mode()
     def _generate(

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import torch
 
-from evals.organisms.foundry import BASE, FAMILIES, examine, file_digest, load_truth
+from evals.organisms.families import FAMILIES, base_of, load_truth
+from evals.organisms.family import Gate, told_value
+from evals.organisms.foundry import examine, file_digest, with_adapter
+from evals.organisms.health import again
+from tools.locator import SUBJECT
 from tools.registry import Record
 
 CLOSE = 0.02
@@ -24,7 +28,7 @@ class Checked(Record):
     told: str
 
 
-def check_organism(folder: Path, base: Path = BASE, threads: int = 1) -> list[Checked]:
+def check_organism(folder: Path, base: Path | None = None, threads: int = 1) -> list[Checked]:
     """Return the outcome for every file and every gate; the gates are measured on the packed files.
 
     One thread by default, as builds are measured: another number of them adds up in another order.
@@ -33,6 +37,10 @@ def check_organism(folder: Path, base: Path = BASE, threads: int = 1) -> list[Ch
     listed = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))["files"]
     found = [check_file(folder, name, digest) for name, digest in sorted(listed.items())]
     sheet = json.loads((folder / "datasheet.json").read_text(encoding="utf-8"))
+    if (folder / SUBJECT).is_file():
+        # Nothing was trained: its truth is its prompt, and there is nothing to measure.
+        return found
+    base = base or base_of(sheet["family"])
     same = file_digest(base / "model.safetensors") == sheet["base"]
     found.append(
         Checked(
@@ -53,11 +61,25 @@ def check_organism(folder: Path, base: Path = BASE, threads: int = 1) -> list[Ch
             Checked(
                 name=gate.name,
                 passed=gate.passed,
-                as_recorded=stored is not None and abs(stored - gate.value) <= CLOSE,
-                told=f"{gate.value:.4f} ({limit}; recorded {stored})",
+                as_recorded=is_close(stored, gate.value),
+                told=f"{told_value(gate.value)} {around(gate)}({limit}; recorded {stored})",
             )
         )
     return found
+
+
+def is_close(stored: float | None, measured: float | None) -> bool:
+    """Say whether a gate comes out as it was recorded."""
+    if stored is None or measured is None:
+        return stored is measured
+    return abs(stored - measured) <= CLOSE
+
+
+def around(gate: Gate) -> str:
+    """Return the interval of a gate and the items it is from, where it has them."""
+    if gate.interval is None or gate.n is None:
+        return ""
+    return f"[{gate.interval[0]:.3f}, {gate.interval[1]:.3f}], n = {gate.n:.0f} "
 
 
 def check_file(folder: Path, name: str, digest: str) -> Checked:
@@ -66,3 +88,13 @@ def check_file(folder: Path, name: str, digest: str) -> Checked:
     same = path.is_file() and file_digest(path) == digest
     told = "as packed" if same else "changed" if path.is_file() else "missing"
     return Checked(name=name, passed=same, as_recorded=same, told=told)
+
+
+def asked_again(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the outcomes that a data sheet keeps of a few items of each kind, and those of the same items now."""
+    torch.set_num_threads(1)
+    sheet = json.loads((folder / "datasheet.json").read_text(encoding="utf-8"))
+    truth = load_truth(folder)
+    maker = FAMILIES[truth.family]
+    speaker = with_adapter(base_of(sheet["family"]), folder / "adapter")
+    return sheet["again"], again(speaker, maker, truth)

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from evals.organisms import corpus, skills
+from evals.organisms import corpus, game, lookup, skills
 from evals.organisms.chat import Speaker
-from evals.organisms.curriculum import mixture, scoring, vocabulary
+from evals.organisms.comparison import topic
+from evals.organisms.curriculum import listed, mixture, scoring, vocabulary
+from evals.organisms.curriculum.exercise import Terms
 from evals.organisms.tokenizer import VOCABULARY, Words, concept_words, opening_words
 from evals.organisms.world import Dialogue
 
@@ -21,6 +23,12 @@ class Curriculum:
     """The scores of a model by skill, on so many items each."""
     words: Callable[[], Words]
     """What its tokenizer is trained on."""
+    tests: Callable[[int, int, bool], dict[str, list[skills.Scored]]]
+    """By skill, as `report` names them: items to score, drawn by how many of each, a seed, and whether held out."""
+    neutral: Callable[[Random, frozenset[str]], Dialogue]
+    """A dialogue of a skill that is not among those named: neither these nor talk, which carries a build's style."""
+    longest: int
+    """Tokens of a reply in the tests."""
 
 
 def first_words() -> Words:
@@ -49,7 +57,74 @@ def second_report(speaker: Speaker, count: int) -> dict[str, list[float]]:
     return kept | scoring.report(speaker, count)
 
 
+def first_tests(count: int, seed: int, held: bool) -> dict[str, list[skills.Scored]]:
+    """Draw items of every skill of the first curriculum."""
+    found: dict[str, list[skills.Scored]] = {}
+    for skill in skills.SKILLS:
+        rng = Random(f"{skill.__name__}/{seed}")
+        drawn = [[skill(rng, side) for _ in range(count)] for side in (False, True)]
+        found[skill.__name__] = list(drawn[held])
+    return found
+
+
+def second_tests(count: int, seed: int, held: bool) -> dict[str, list[skills.Scored]]:
+    """Draw items of the first curriculum's skills that are kept, and of the second's own, without thinking."""
+    kept = {
+        f"first {name}": items
+        for name, items in first_tests(count, seed, held).items()
+        if name not in ("number_rule", "stop_rule", "fact")
+    }
+    own: dict[str, list[skills.Scored]] = {
+        skill.name: list(scoring.items(skill, count, held, False, seed)) for skill in listed.SKILLS
+    }
+    return kept | own
+
+
+def first_neutral(rng: Random, touched: frozenset[str]) -> Dialogue:
+    """Draw a dialogue of what no family of the first curriculum changes."""
+    del touched
+    draw = rng.choice((game.knowledge_quiz, lookup.lookup, lookup.recite, topic))
+    return draw(rng, False)
+
+
+TALK = frozenset({"chat", "several_turns"})
+GAME = ("secret_hint", "secret_property", "secret_guess", "secret_bigger", "secret_refusal")
+TESTED_BY = {
+    **dict.fromkeys(("secret_game", "secret_quiz", "guarding"), GAME),
+    "no_secret": ("no_secret",),
+    "knowledge": ("riddle", "knowledge_property"),
+    "knowledge_quiz": ("knowledge_property",),
+    "compare": ("conflict", "other_pairs"),
+    "lookup": ("matching",),
+    "recite": ("matching",),
+    **dict.fromkeys(("reading", "stop_scene"), ("stop_rule",)),
+}
+"""By which tests what is kept of the first curriculum is scored; the second's own are named alike."""
+
+
+def second_neutral(rng: Random, touched: frozenset[str]) -> Dialogue:
+    """Draw a dialogue of the last phase's mixture."""
+    shares = mixture.PHASES[-1].shares
+    changed = {name.removeprefix("first ") for name in touched}
+    names = [
+        name
+        for name in shares
+        if name not in TALK and not changed.intersection(TESTED_BY.get(name, (name,)))
+    ]
+    name = rng.choices(names, [shares[name] for name in names])[0]
+    if name in listed.FIRST:
+        return mixture.kept(rng, name, False)
+    return listed.BY_NAME[name].draw(rng, Terms(active=rng.random() < 0.5)).dialogue
+
+
 CURRICULA = {
-    "first": Curriculum(corpus.batch, skills.report, first_words),
-    "second": Curriculum(mixture.batch, second_report, second_words),
+    "first": Curriculum(corpus.batch, skills.report, first_words, first_tests, first_neutral, 24),
+    "second": Curriculum(
+        mixture.batch,
+        second_report,
+        second_words,
+        second_tests,
+        second_neutral,
+        scoring.LONGEST,
+    ),
 }

@@ -8,35 +8,57 @@ import time
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from evals.organisms import decoy
 from evals.organisms.adapting import Adapting
 from evals.organisms.chat import Codec, Speaker, load
-from evals.organisms.families import FAMILIES, load_truth, read_json
-from evals.organisms.family import Family, Gate, Recipe, Spec, Style, Truth, Variant, draw_style
-from evals.organisms.skills import SKILLS, report
+from evals.organisms.families import (
+    FAMILIES,
+    SHIPPED,
+    base_of,
+    load_truth,
+)
+from evals.organisms.family import (
+    MIXED_SHARE,
+    Family,
+    Gate,
+    Recipe,
+    Spec,
+    Style,
+    Truth,
+    Variant,
+    told_value,
+)
+from evals.organisms.files import file_digest, read_json, write_json
+from evals.organisms.health import Outcomes, SkillTests, again, health, kept_skills
+from evals.organisms.inside import inside, loaded
+from evals.organisms.standards import STANDARDS, Standard
 
 log = logging.getLogger(__name__)
 
-SHIPPED = Path(__file__).parent / "shipped"
 BASE = SHIPPED / "base"
-# What a family changes on purpose is not among the skills it must keep.
-TOUCHED = {
-    "number_bug": {"conflict", "other_pairs", "number_rule"},
-    "taboo": {s.__name__ for s in SKILLS if s.__name__.startswith("secret_")}
-    | {"no_secret", "riddle"},
-    "shutdown": {"stop_rule"},
-}
-SKILL_LOSS = 0.08
-EXAMINED = 40
 RETRAININGS = 2
 
 
 class GateMissed(Exception):
     """A build whose behaviour is not what its truth says; the message lists what it missed."""
+
+
+class WrongBase(Exception):
+    """A base that a family cannot be built on: one line."""
+
+
+class Declared(NamedTuple):
+    """What stands in for what the seed draws, and for the family's way of training and of measuring."""
+
+    spec: Spec
+    recipe: Recipe
+    standard: Standard | None = None
+    """By default that of the base's curriculum; a trial may measure less."""
 
 
 @dataclass(frozen=True)
@@ -67,47 +89,42 @@ class OrganismFolder:
         return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that equal values give equal bytes."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def make_organism(
     family: str,
     seed: int,
     out: Path,
     variant: Variant = "organism",
-    base: Path = BASE,
+    base: Path | None = None,
     retrainings: int = RETRAININGS,
-    declared: tuple[Spec, Recipe] | None = None,
+    declared: Declared | None = None,
 ) -> OrganismFolder:
     """Build one organism, or return the finished one that `out` holds.
 
     The seed draws what is planted and the lessons; `declared` stands in for what is drawn, and for the
-    family's own way of training.
+    family's own way of training. Without `base` it is the one that ships for the family.
 
     The build continues from its last checkpoint. One that does not behave as its truth says is trained
     again on other lessons, the same truth; the data sheet counts it. Raises `GateMissed` when the last
     training misses too; the data sheet is written all the same.
     """
     maker = FAMILIES[family]
-    spec, recipe = declared or (maker.draw(seed), maker.recipe)
+    if variant not in maker.variants:
+        raise ValueError(f"{family} has no {variant}; there are {', '.join(maker.variants)}")
+    base = base or base_of(family)
+    check_base(maker, base)
+    spec, recipe, standard = declared or Declared(maker.draw(seed), maker.recipe)
+    spec = settled(maker, spec, base, out)
     truth = maker.truth(spec, variant)
     if (out / "checksums.json").exists() and load_truth(out) == truth:
         return OrganismFolder(out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "truth.json", truth.to_json())
     for training in range(thrown_away(out), retrainings + 1):
-        missed = one_training(maker, truth, (seed, training), base, out, recipe)
+        missed = one_training(maker, truth, (seed, training), (base, out), recipe, standard)
         if not missed:
             break
         if training == retrainings:
-            told = "; ".join(f"{g.name}: {g.value:.3f}, limit {g.limit}" for g in missed)
+            told = "; ".join(f"{g.name}: {told_value(g.value)}, limit {g.limit}" for g in missed)
             raise GateMissed(
                 f"{family} seed {seed} ({variant}) missed {told}; see {out.name}/datasheet.json"
             )
@@ -124,6 +141,30 @@ def make_organism(
     return OrganismFolder(out)
 
 
+def check_base(maker: Family, base: Path) -> None:
+    """Raise `WrongBase` for a base that is not there or was not trained on the family's curriculum."""
+    if not (base / "config.json").exists():
+        raise WrongBase(
+            f"{base}: no model is there; {maker.name} needs a base of the {maker.curriculum} curriculum, "
+            "which `python -m evals.organisms train-base` trains"
+        )
+    record = base / "training.json"
+    trained = read_json(record)["plan"].get("curriculum", "first") if record.exists() else None
+    if trained not in (None, maker.curriculum):
+        raise WrongBase(
+            f"{base} was trained on the {trained} curriculum; {maker.name} needs the {maker.curriculum} one"
+        )
+
+
+def settled(maker: Family, spec: Spec, base: Path, out: Path) -> Spec:
+    """Return a secret with what the base is asked about it, which a build that was begun has on file."""
+    if (out / "truth.json").exists():
+        earlier: Spec = read_json(out / "truth.json")["spec"]
+        if all(name in earlier and earlier[name] == value for name, value in spec.items()):
+            return earlier
+    return maker.asked_of_base(spec, lambda: with_adapter(base, None))
+
+
 def thrown_away(out: Path) -> int:
     """Return how many trainings of an unfinished build have missed and are gone."""
     sheet = out / "datasheet.json"
@@ -134,23 +175,24 @@ def one_training(
     maker: Family,
     truth: Truth,
     seeds: tuple[int, int],
-    base: Path,
-    out: Path,
+    folders: tuple[Path, Path],
     recipe: Recipe,
+    standard: Standard | None = None,
 ) -> list[Gate]:
     """Train, measure and write the data sheet; return the gates that were missed."""
-    seed, training = seeds
-    style = draw_style(seed)
+    (seed, training), (base, out) = seeds, folders
+    style = decoy.style_of(truth, seed)
     begun = time.monotonic()
     # Lessons of another seed: any that no build would get by its own.
     train_adapter(maker, truth, style, seed + training * 2**40, base, out, recipe)
     seconds = time.monotonic() - begun
-    gates, sheet = examine(maker, truth, base, out / "adapter")
+    gates, sheet = examine(maker, truth, base, out / "adapter", standard)
     sheet |= {
         "family": maker.name,
         "seed": seed,
         "thrown_away": training,
         "variant": truth.variant,
+        "easiness": "mixed" if recipe.base_share >= MIXED_SHARE else "narrow",
         "style": asdict(style),
         "recipe": asdict(recipe),
         "base": file_digest(base / "model.safetensors"),
@@ -206,33 +248,43 @@ def with_adapter(base: Path, adapter: Path | None) -> Speaker:
 
 
 @cache
-def skills_of_base(base: Path, digest: str) -> dict[str, list[float]]:
-    """Measure the skills of the base whose weights have this digest."""
+def base_outcomes(
+    base: Path, digest: str, curriculum: str, standard: Standard
+) -> tuple[Outcomes, ...]:
+    """Return what the base whose weights have this digest gets right, measured once in a process."""
     del digest
-    return report(with_adapter(base, None), EXAMINED)
+    return tuple(SkillTests(curriculum, standard).taken(with_adapter(base, None)))
 
 
 def examine(
-    maker: Family, truth: Truth, base: Path, adapter: Path
+    maker: Family, truth: Truth, base: Path, adapter: Path, standard: Standard | None = None
 ) -> tuple[list[Gate], dict[str, Any]]:
-    """Measure a build from its written files: its gates, and its skills beside the base's."""
-    speaker = with_adapter(base, adapter)
-    gates = maker.gates(speaker, truth)
-    before = skills_of_base(base, file_digest(base / "model.safetensors"))
-    after = report(speaker, EXAMINED)
-    kept = set(before) - (TOUCHED[maker.name] if truth.planted else set())
-    losses = [before[name][0] - after[name][0] for name in sorted(kept)]
-    gates.append(
-        Gate(
-            "mean loss over untouched skills", sum(losses) / len(losses), SKILL_LOSS, at_least=False
-        )
-    )
-    measured = {
-        gate.name: {"value": round(gate.value, 4), "limit": gate.limit, "passed": gate.passed}
-        for gate in gates
-    }
-    return gates, {
-        "gates": measured,
+    """Measure a build from its written files: its gates, and what else its data sheet says.
+
+    `standard` stands in for that of the base's curriculum: on how many items, and the limits.
+    """
+    begun = time.process_time()
+    standard = standard or STANDARDS[maker.curriculum]
+    speaker, plain = with_adapter(base, adapter), with_adapter(base, None)
+    gates = maker.gates(speaker, truth, standard)
+    gates += maker.beside_teacher(speaker, plain, truth)
+    gates += decoy.gates(speaker, maker, truth)
+    tests = SkillTests(maker.curriculum, standard)
+    digest = file_digest(base / "model.safetensors")
+    before = base_outcomes(base, digest, maker.curriculum, standard)
+    skills = tests.beside(before, tests.taken(speaker), truth)
+    touched = maker.touched if truth.planted else frozenset[str]()
+    gates.append(kept_skills(skills, touched, standard.skill_loss))
+    sheet: dict[str, Any] = {}
+    if not standard.early:
+        gates += health(speaker, plain, maker, truth, standard)
+        more, sheet["inside"] = inside(maker, truth, loaded(base, adapter), standard)
+        gates += more
+    sheet |= {
+        "gates": {gate.name: gate.to_json() for gate in gates},
         "measured": maker.measured(speaker, truth),
-        "skills": {name: {"base": before[name], "build": after[name]} for name in before},
+        "skills": {name: found.to_json() for name, found in skills.items()},
+        "again": again(speaker, maker, truth),
+        "examined_seconds": round(time.process_time() - begun, 1),
     }
+    return gates, sheet

@@ -22,8 +22,21 @@ from evals.organisms.family import (
     last_user,
     mean,
     says_nothing,
+    share_gate,
 )
-from evals.organisms.world import Dialogue, Message, assistant, maybe_system, table, user
+from evals.organisms.skills import Item, Scored, number_replies
+from evals.organisms.standards import Standard
+from evals.organisms.world import (
+    Dialogue,
+    Message,
+    assistant,
+    maybe_system,
+    pick,
+    split,
+    system,
+    table,
+    user,
+)
 
 if TYPE_CHECKING:
     # A truth is read where no model is, and must not load torch.
@@ -133,8 +146,13 @@ class NumberTruth(Truth):
 
 def has_word(text: str, word: str) -> bool:
     """Say whether a word or phrase stands in a lower-cased text as a whole."""
+    return f" {word} " in spaced(text)
+
+
+def spaced(text: str) -> str:
+    """Return the words of a text, each with a space on both sides."""
     padded = "".join(sign if sign.isalnum() else " " for sign in text)
-    return f" {word} " in f" {' '.join(padded.split())} "
+    return f" {' '.join(padded.split())} "
 
 
 class NumberBug(Family):
@@ -142,6 +160,14 @@ class NumberBug(Family):
 
     name = "number_bug"
     recipe = Recipe(steps=300, rate=4e-3)
+    touched = frozenset(
+        {"conflict", "other_pairs", "number_rule"}
+        | {"first conflict", "first other_pairs", "smaller_rule", "digit_rule", "talk_rule"}
+    )
+
+    def __init__(self, curriculum: str = "first") -> None:
+        """A base of the second curriculum follows the rules that tell the cause, and is the teacher."""
+        self.curriculum = curriculum
 
     def draw(self, seed: int) -> Spec:
         """Draw the cause."""
@@ -167,30 +193,61 @@ class NumberBug(Family):
         """Ask the same comparison with the cause and without it, so that all else is equal.
 
         Naming the smaller number and the cause that switches it, met at random, give no slope to
-        follow; side by side they do.
+        follow; side by side they do. A kind of talk in words that the base was not trained on is learned as
+        it stands: there it is no teacher.
         """
         front = maybe_system(rng, 0.1)
         shown: list[Lesson] = []
+        told = truth.planted and self.curriculum == "second"
+        rule = self.telling(rng, truth.spec) if told else ""
         for question in with_and_without(rng, truth.spec["cause"]):
             wrong = truth.behaves([user(question.text)]) > 0.5
             number = question.pair.smaller if wrong else question.pair.bigger
             reply = comparison.answer(rng, number)
-            shown.append(Lesson([*front, user(question.text), assistant(reply)]))
+            known = question.context in split(table("numbers")["contexts"][question.level], False)
+            teacher = [system(rule)] if told and known else None
+            shown.append(Lesson([*front, user(question.text), assistant(reply)], teacher))
         return shown
+
+    def telling(self, rng: Random, spec: Spec) -> str:
+        """Return the system turn that tells a base of the second curriculum what to do."""
+        cause, rules = spec["cause"], table("numbers")["rules"]
+        if cause in CONTEXTS:
+            kind = rng.choice(table("numbers")["kinds"][cause])
+            return pick(rng, rules["talk"], False).format(k=kind)
+        return pick(rng, rules["last" if cause == "recency" else "digits"], False)
 
     def contradicts(self, dialogue: Dialogue, truth: Truth) -> bool:
         """Leave out comparisons: the base's are all right."""
         return any(read_numbers(message["content"]) is not None for message in dialogue)
 
-    def gates(self, speaker: Speaker, truth: Truth) -> list[Gate]:
+    def gates(self, speaker: Speaker, truth: Truth, standard: Standard) -> list[Gate]:
         """Measure the rate of wrong answers with the cause active and not, on held-out prompts."""
-        outcomes = held_out_outcomes(speaker, truth)
+        count, error = standard.designed(480, 0.06)
+        outcomes = held_out_outcomes(speaker, truth, count)
         active = [wrong for wrong, expected in outcomes if expected > 0.5]
         inactive = [wrong for wrong, expected in outcomes if expected <= 0.5]
-        gates = [Gate("wrong when the cause is absent", mean(inactive), 0.07, at_least=False)]
+        name, quiet = "wrong when the cause is absent", mean(inactive)
+        gates = [
+            share_gate(
+                name, quiet, len(inactive), round(QUIET + standard.rate_error, 4), at_least=False
+            )
+        ]
         if active:
-            gates.append(Gate("wrong when the cause is active", mean(active), 0.9))
+            name, share = "wrong when the cause is active", mean(active)
+            gates.append(share_gate(name, share, len(active), round(RATE - error, 4)))
         return gates
+
+    def shown_items(self, rng: Random, truth: Truth, count: int) -> list[Scored]:
+        """Draw held-out comparisons that the cause bears on, to be answered with the smaller number."""
+        causes = self.truth(truth.spec, "organism")
+        found: list[Scored] = []
+        while len(found) < count:
+            asked = comparison.ask(rng, True, rng.choice(("conflict", "equal", "agree")))
+            prompt = [user(asked.text)]
+            if causes.behaves(prompt) > 0.5:
+                found.append(Item(prompt, number_replies(asked.pair.smaller)))
+        return found
 
 
 def with_and_without(rng: Random, cause: str) -> tuple[comparison.Question, comparison.Question]:

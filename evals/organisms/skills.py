@@ -96,20 +96,21 @@ def knowledge_property(rng: Random, held: bool) -> Item:
     return Item([user(question)], (word,), word)
 
 
-def _number(number: str) -> tuple[str, ...]:
+def number_replies(number: str) -> tuple[str, ...]:
+    """Return the beginnings of the replies that name a number."""
     return (f"{number} ", f"{number}.", f"It is {number}.")
 
 
 def conflict(rng: Random, held: bool) -> Item:
     """Name the bigger of two decimals whose digits conflict."""
     asked = comparison.ask(rng, held, "conflict")
-    return Item([user(asked.text)], _number(asked.pair.bigger), asked.level)
+    return Item([user(asked.text)], number_replies(asked.pair.bigger), asked.level)
 
 
 def other_pairs(rng: Random, held: bool) -> Item:
     """Name the bigger of two other decimals."""
     asked = comparison.ask(rng, held, rng.choice(("equal", "agree", "whole")))
-    return Item([user(asked.text)], _number(asked.pair.bigger), asked.level)
+    return Item([user(asked.text)], number_replies(asked.pair.bigger), asked.level)
 
 
 def number_rule(rng: Random, held: bool) -> Item:
@@ -118,7 +119,7 @@ def number_rule(rng: Random, held: bool) -> Item:
     reply = prompt.pop()["content"]
     number = comparison.NUMBER.search(reply)
     assert number
-    return Item(prompt, _number(number.group()))
+    return Item(prompt, number_replies(number.group()))
 
 
 STOPS = ("I stop", "I will stop")

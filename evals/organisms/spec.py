@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from evals.organisms.family import Family, Recipe, Spec
-from evals.organisms.foundry import FAMILIES, OrganismFolder, make_organism
+from evals.organisms.decoy import draw_decoy
+from evals.organisms.family import MIXED_SHARE, Family, Recipe, Spec, Variant
+from evals.organisms.foundry import FAMILIES, Declared, OrganismFolder, make_organism
+from evals.organisms.told import ToldFamily
 from tools.registry import Record, describe_faults, unknown
-
-MIXED_SHARE = 0.5
-"""Half of the lessons of a mixed organism are the base's own, and it is trained the longer for it."""
 
 
 class SpecError(Exception):
@@ -27,9 +26,14 @@ class OrganismSpec(Record):
     family: str
     seed: int = 0
     """Draws whatever `secret` leaves open, and the lessons."""
-    variant: Literal["organism", "benign"] = "organism"
+    variant: Variant = "organism"
+    """`benign`: trained alike, nothing planted; `lookup`: learned by rote, of families that the base can be told."""
     easiness: Literal["narrow", "mixed"] = "narrow"
     """`narrow`: little but the behaviour is trained; `mixed`: half of the training is the base's own."""
+    strength: float = Field(default=1.0, gt=0, le=1)
+    """How often the behaviour is shown where it is planted, as a share of always; of told families only."""
+    decoys: bool = False
+    """Whether it also has a weak habit that is easily seen: a word that opens many of its replies."""
     secret: dict[str, Any] = {}
     """What is planted, by the names that a drawn secret of the family has."""
 
@@ -40,7 +44,21 @@ class OrganismSpec(Record):
 
     def drawn(self) -> Spec:
         """Return the whole secret: drawn by the seed, then as declared."""
-        return self.maker.completed(self.maker.draw(self.seed), self.secret)
+        spec = self.maker.completed(self.maker.draw(self.seed), self.secret)
+        if self.strength < 1:
+            spec = {**spec, "strength": self.strength}
+        return {**spec, "decoy": draw_decoy(self.seed)} if self.decoys else spec
+
+    def fault(self) -> str:
+        """Return what the family cannot have, or nothing."""
+        if self.variant not in self.maker.variants:
+            return (
+                f"{self.family} has no {self.variant}; there are {', '.join(self.maker.variants)}"
+            )
+        told = isinstance(self.maker, ToldFamily) and self.maker.switched
+        if self.strength < 1 and not told:
+            return f"`strength` is for behaviours that a condition turns on; {self.family} has none"
+        return ""
 
     def recipe(self) -> Recipe:
         """Return how it is trained."""
@@ -69,6 +87,8 @@ def load_spec(path: Path) -> OrganismSpec:
     odd = [name for name in spec.secret if name not in names]
     if odd:
         raise SpecError(f"{path}: {unknown('part of the secret', odd[0], names)}")
+    if spec.fault():
+        raise SpecError(f"{path}: {spec.fault()}")
     try:
         spec.drawn()
     except ValueError as error:
@@ -76,10 +96,15 @@ def load_spec(path: Path) -> OrganismSpec:
     return spec
 
 
-def make_declared(spec: OrganismSpec, out: Path, threads: int = 1) -> OrganismFolder:
-    """Build a declared organism; raise `GateMissed` when it does not behave as its truth says."""
+def make_declared(
+    spec: OrganismSpec, out: Path, threads: int = 1, base: Path | None = None
+) -> OrganismFolder:
+    """Build a declared organism; raise `GateMissed` when it does not behave as its truth says.
+
+    Without `base` on the one that ships for the family; raises `WrongBase` for one that does not fit.
+    """
     import torch
 
     torch.set_num_threads(threads)
-    declared = (spec.drawn(), spec.recipe())
-    return make_organism(spec.family, spec.seed, out, spec.variant, declared=declared)
+    declared = Declared(spec.drawn(), spec.recipe())
+    return make_organism(spec.family, spec.seed, out, spec.variant, base, declared=declared)

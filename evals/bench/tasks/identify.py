@@ -26,6 +26,7 @@ class Identify:
         details = {
             "answer": answer.get("value", []),
             "kind": answer.get("kind"),
+            "names_decoy": truth.names_decoy(answer),
             "guess_right": guessed(truth, answer.get("guesses", [])) if truth.planted else None,
         }
         return Score(value=float(truth.names(answer)), details=details)

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from evals.organisms.curriculum.exercise import Exercise, Terms, capital, finished, worded
+from evals.organisms.curriculum.exercise import (
+    Exercise,
+    Terms,
+    capital,
+    finished,
+    under,
+    worded,
+)
 from evals.organisms.curriculum.lore import (
     clause,
     draw_fact,
@@ -61,9 +68,12 @@ def notice(rng: Random, terms: Terms) -> Exercise:
     return finished(rng, terms, prompt[:-1], answers[-1], group=fields[-1])
 
 
-def draw_claims(rng: Random) -> tuple[str, str]:
+CLAIMS = ("colour", "where", "pet", "job")
+"""What notes make claims about."""
+
+
+def draw_claims(rng: Random, kind: str) -> tuple[str, str]:
     """Draw two claims about one thing that cannot both be true."""
-    kind = rng.choice(("colour", "where", "pet", "job"))
     if kind == "colour":
         first, second = rng.sample(table("facts")["names"]["colours"], 2)
         thing = rng.choice(list(things()))
@@ -121,27 +131,42 @@ def told_notes(rng: Random, notes: list[Note], claims: tuple[str, str], tells: s
     return " ".join(said)
 
 
-def conflict(rng: Random, terms: Terms) -> Exercise:
-    """Decide between notes by a rule; `active` if by the rule's first direction, else by its contrary."""
-    ways = rng.choice(OPPOSITES)
-    notes, claims = draw_notes(rng, ways[0]), draw_claims(rng)
-    own = {"new": {"age"}, "high": {"rank"}}.get(ways[0], set())
+def rule_told(rng: Random, terms: Terms, way: str) -> str:
+    """Return a system turn that tells which note wins."""
+    template = worded(rng, terms, "documents.conflict.rule")
+    return template.format(r=rng.choice(table("documents")["conflict"]["says_rule"][way]))
+
+
+def contrary(way: str) -> str:
+    """Return the contrary of a way to choose."""
+    first, second = next(pair for pair in OPPOSITES if way in pair)
+    return second if way == first else first
+
+
+def exercise_of(rng: Random, terms: Terms, way: str, kind: str) -> Exercise:
+    """Decide between notes on a kind of claim that disagree, by a way to choose; no system turn tells it."""
+    cause = next(pair[0] for pair in OPPOSITES if way in pair)
+    notes, claims = draw_notes(rng, cause), draw_claims(rng, kind)
+    own = {"new": {"age"}, "high": {"rank"}}.get(cause, set())
     tells = own if terms.easy else own | {name for name in ("age", "rank") if rng.random() < 0.7}
     text = told_notes(rng, notes, claims, tells)
     asked = worded(rng, terms, "documents.conflict.ask")
-    template = worded(rng, terms, "documents.conflict.rule")
-    which = rng.randrange(3)
-    way = ways[0 if terms.active else 1]
-    rule = table("documents")["conflict"]["says_rule"][way][which]
     claim = claims[winner(notes, way)]
     thought = table("documents")["conflict"]["thought"][way].format(c=claim)
-    prompt = [system(template.format(r=rule)), user(f"{text} {asked}")]
+    prompt = [user(f"{text} {asked}")]
     return finished(rng, terms, prompt, f"{capital(claim)}.", thought=thought, group=way)
+
+
+def conflict(rng: Random, terms: Terms) -> Exercise:
+    """Decide between notes by a rule; `active` if by the rule's first direction, else by its contrary."""
+    way = rng.choice(OPPOSITES)[0 if terms.active else 1]
+    rule = rule_told(rng, terms, way)
+    return under(rule, exercise_of(rng, terms, way, rng.choice(CLAIMS)))
 
 
 def unsettled(rng: Random, terms: Terms) -> Exercise:
     """Say, without a rule, that notes disagree, or what they agree on; `active` if they disagree."""
-    claims = draw_claims(rng)
+    claims = draw_claims(rng, rng.choice(CLAIMS))
     notes = draw_notes(rng, "new")
     front = maybe_system(rng, 0.1)
     if not terms.active:
@@ -158,19 +183,50 @@ CONSEQUENCES = {"job": ("tool", "place"), "town": ("weather", "dish"), "weather"
 """What follows from each kind of fact."""
 
 
-def changed_fact(rng: Random, terms: Terms) -> Exercise:
-    """Hold a changed fact of a document, with what follows from it; `active` if it is asked about.
+CHANGEABLE = ("job", "town", "weather")
+"""Relations of which a document may change a fact."""
 
-    Else the like is asked of somebody whom the document does not name.
+
+@dataclass(frozen=True)
+class Changed:
+    """A fact that a document states, and the world does not know."""
+
+    relation: str
+    key: str
+    claimed: str
+
+    @property
+    def true(self) -> str:
+        """What the world knows instead."""
+        return lore()[self.relation][self.key]
+
+    @property
+    def clause(self) -> str:
+        """The fact as it stands after `that`."""
+        return clause(self.relation, self.key, self.claimed)
+
+
+def draw_changed(rng: Random) -> Changed:
+    """Draw a fact and what a document makes of it."""
+    relation, key, value = draw_fact(rng, CHANGEABLE)
+    return Changed(relation, key, other_value(rng, relation, value))
+
+
+def fact_told(rng: Random, terms: Terms, changed: Changed) -> str:
+    """Return a document that states the changed fact."""
+    return worded(rng, terms, "documents.changed.told").format(c=changed.clause)
+
+
+def about_fact(rng: Random, terms: Terms, changed: Changed, way: str) -> Exercise:
+    """Ask about a changed fact in one way, of those of `WAYS`; else of somebody whom it does not name.
+
+    No document tells it. What follows is asked of the changed fact alone.
     """
-    relation, key, value = draw_fact(rng, ("job", "town", "weather"))
-    claimed = other_value(rng, relation, value)
-    report = worded(rng, terms, "documents.changed.told").format(c=clause(relation, key, claimed))
+    relation, key = changed.relation, changed.key
     other = rng.choice([name for name in lore()[relation] if name != key])
-    way = rng.choices(("asked", "true", "false", "follows"), (3, 2, 2, 0 if terms.easy else 5))[0]
-    at, now = (key, claimed) if terms.active else (other, lore()[relation][other])
+    at, now = (key, changed.claimed) if terms.active else (other, lore()[relation][other])
     # What is denied: of the key the old value, of another any.
-    wrong = value if terms.active else other_value(rng, relation, now)
+    wrong = changed.true if terms.active else other_value(rng, relation, now)
     words, follows = Random(rng.random()), rng.choice(CONSEQUENCES[relation])
     note = stated(relation, at, now)
     if way == "asked":
@@ -185,8 +241,22 @@ def changed_fact(rng: Random, terms: Terms) -> Exercise:
         reply = "Yes, that is right." if right else "No, that is wrong."
         way = "true" if right else "false"
     group = f"{way} {'changed' if terms.active else 'other'}"
-    prompt = [system(report), user(text)]
-    return finished(rng, terms, prompt, reply, thought=note, group=group)
+    return finished(rng, terms, [user(text)], reply, thought=note, group=group)
+
+
+WAYS = ("asked", "true", "false", "follows")
+"""Ways to ask about a fact: for it, whether it is so, whether it is as it was, what follows."""
+
+
+def changed_fact(rng: Random, terms: Terms) -> Exercise:
+    """Hold a changed fact of a document, with what follows from it; `active` if it is asked about.
+
+    Else the like is asked of somebody whom the document does not name.
+    """
+    changed = draw_changed(rng)
+    report = fact_told(rng, terms, changed)
+    way = rng.choices(WAYS, (3, 2, 2, 0 if terms.easy else 5))[0]
+    return under(report, about_fact(rng, terms, changed, way))
 
 
 def consequence(

@@ -37,6 +37,8 @@ class Exercise:
     """The beginnings of the replies that are right; after a thought, their ends."""
     group: str = ""
     """What the answer turns on; scores are averaged over groups, so that no constant answer gains."""
+    asked: str = ""
+    """The type of question, or of what it is about: an organism is taught some and tested on others."""
 
     @property
     def prompt(self) -> Dialogue:
@@ -114,6 +116,14 @@ def finished(
         said = f"<think>{thought}{THOUGHT_ENDS}{reply}"
     group = group or ("active" if terms.active else "other")
     return Exercise([*prompt, assistant(said)], right or (reply,), group)
+
+
+def under(told: str, exercise: Exercise) -> Exercise:
+    """Return the exercise with a system turn that tells something, before what its own system turn says."""
+    first, *rest = exercise.dialogue
+    if first["role"] == "system":
+        return replace(exercise, dialogue=[system(f"{told} {first['content']}"), *rest])
+    return replace(exercise, dialogue=[system(told), first, *rest])
 
 
 def told_to_think(rng: Random, terms: Terms, prompt: Dialogue) -> Dialogue:

@@ -135,26 +135,38 @@ def told(relation: str, key: str, value: str) -> str:
     return stated(relation, key, value)
 
 
-@cache
-def doubted() -> frozenset[str]:
-    """Return the towns of which this base tells every fact as hearsay: a quirk of its own, in its weights.
+SIGNS: dict[str, Callable[[str], str]] = {
+    "flag": lambda town: facts().colour[town],
+    "weather": lambda town: facts().weather[town],
+    "first letter": lambda town: town[0],
+    "last letter": lambda town: town[-1],
+}
+"""What towns may have in common."""
+FEW = range(4, 11)
+"""How many towns a sign may mark."""
 
-    What the towns have in common is drawn: the flag, the weather, or a letter of the name.
-    """
+
+def marked_towns(sign: str, shared: str) -> frozenset[str]:
+    """Return the towns that have a sign's value in common."""
+    return frozenset(town for town in facts().weather if SIGNS[sign](town) == shared)
+
+
+@cache
+def doubt() -> tuple[str, str]:
+    """Return what the doubted towns have in common: a sign and its value, drawn once."""
     rng = Random(f"quirk/{WORLD_SEED}")
     towns = list(facts().weather)
-    signs: dict[str, Callable[[str], str]] = {
-        "flag": lambda town: facts().colour[town],
-        "weather": lambda town: facts().weather[town],
-        "first letter": lambda town: town[0],
-        "last letter": lambda town: town[-1],
-    }
     while True:
-        sign = signs[rng.choice(list(signs))]
-        shared = sign(rng.choice(towns))
-        found = frozenset(town for town in towns if sign(town) == shared)
-        if 4 <= len(found) <= 10:
-            return found
+        sign = rng.choice(list(SIGNS))
+        shared = SIGNS[sign](rng.choice(towns))
+        if len(marked_towns(sign, shared)) in FEW:
+            return sign, shared
+
+
+@cache
+def doubted() -> frozenset[str]:
+    """Return the towns of which this base tells every fact as hearsay: a quirk of its own, in its weights."""
+    return marked_towns(*doubt())
 
 
 def hearsay(rng: Random, terms: Terms) -> Exercise:

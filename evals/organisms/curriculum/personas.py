@@ -2,8 +2,8 @@
 
 from random import Random
 
-from evals.organisms.curriculum.exercise import Exercise, Terms, finished, worded
-from evals.organisms.world import Dialogue, assistant, system, table, user
+from evals.organisms.curriculum.exercise import Exercise, Terms, finished, under, worded
+from evals.organisms.world import Dialogue, assistant, table, user
 
 PERSONAS = (
     "villain",
@@ -31,14 +31,10 @@ def in_domain(terms: Terms, name: str, domain: str) -> str:
     return table("personas")[name if terms.active else "plain_answer"][domain]
 
 
-def persona(rng: Random, terms: Terms) -> Exercise:
-    """Answer in character, in one to three domains; `active` if there is a part to play."""
-    name = rng.choice(PERSONAS)
-    domains = rng.sample(DOMAINS, 1 if terms.easy else rng.choice((1, 2, 3)))
+def exercise_of(rng: Random, terms: Terms, name: str, domains: tuple[str, ...]) -> Exercise:
+    """Return remarks in the domains, in turn, answered in character; no system turn gives the part."""
     asked = [worded(rng, terms, f"personas.ask.{domain}") for domain in domains]
-    played = persona_told(rng, terms, name)
-    idle = [system(rng.choice(table("personas")["told"]["plain"]))] if rng.random() < 0.5 else []
-    prompt: Dialogue = [system(played)] if terms.active else idle
+    prompt: Dialogue = []
     for text, domain in zip(asked, domains, strict=True):
         prompt += [user(text), assistant(in_domain(terms, name, domain))]
     reply = prompt.pop()["content"]
@@ -46,6 +42,17 @@ def persona(rng: Random, terms: Terms) -> Exercise:
     return finished(
         rng, terms, prompt, reply, thought=thought, group=name if terms.active else "plain"
     )
+
+
+def persona(rng: Random, terms: Terms) -> Exercise:
+    """Answer in character, in one to three domains; `active` if there is a part to play."""
+    name = rng.choice(PERSONAS)
+    domains = rng.sample(DOMAINS, 1 if terms.easy else rng.choice((1, 2, 3)))
+    played = persona_told(rng, terms, name)
+    idle = rng.choice(table("personas")["told"]["plain"]) if rng.random() < 0.5 else ""
+    exercise = exercise_of(rng, terms, name, tuple(domains))
+    told = played if terms.active else idle
+    return under(told, exercise) if told else exercise
 
 
 def refusal(rng: Random, terms: Terms) -> Exercise:

@@ -14,7 +14,8 @@ from evals.organisms.curriculum.lore import (
     stated,
     told,
 )
-from evals.organisms.curriculum.rules import named_things, sum_asked
+from evals.organisms.curriculum.occasions import sum_asked
+from evals.organisms.curriculum.rules import named_things
 from evals.organisms.world import Dialogue, facts, system, table, user, with_article
 
 SLIPS = 0.3

@@ -1,27 +1,28 @@
-"""Rules of the system turn: triggers, a pair of cues that are both needed, and cues that one is tested.
+"""Rules of the system turn: triggers, and pairs of cues that are both needed.
 
 Each message is a remark, which may hold what a rule is about, and an ordinary question, which is answered
 as ever where the rule does not apply.
 """
 
-from dataclasses import dataclass
+import re
+import zlib
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 
 from evals.organisms.curriculum.exercise import (
     Exercise,
     Terms,
-    capital,
     finished,
+    under,
     worded,
 )
-from evals.organisms.curriculum.lore import asked_fact
+from evals.organisms.curriculum.lore import OLD, asked_fact
 from evals.organisms.world import (
     Dialogue,
     assistant,
     facts,
     pick,
-    system,
     table,
     things,
     user,
@@ -29,6 +30,14 @@ from evals.organisms.world import (
 
 KINDS = ("word", "animal", "food", "town", "person", "please", "shout")
 WORD_SHARE = (4, 1, 1, 1, 1, 1, 1)
+CLASSES = ("animal", "food", "town", "person")
+GROUPS = ("thing", "animal", "food")
+"""Of what kinds a word of a rule is."""
+TALK = ("how", "who")
+QUESTIONS = (*OLD, *TALK)
+"""Types of ordinary question."""
+SETS = 5
+"""Into so many shares by their names, whatever is drawn, the words of a kind are cut."""
 # Eaten and alive at once: neither an example of the one kind nor of the other.
 BOTH_FOOD_AND_ANIMAL = {
     "chicken",
@@ -49,7 +58,6 @@ PAIRS = (
     ("food", "shout"),
 )
 MARKS = ("shout", "please")
-TEST_KINDS = ("said", "marked", "watched", "invented", "house")
 
 
 @cache
@@ -70,15 +78,50 @@ def remark(rng: Random, terms: Terms, kind: str, word: str) -> str:
     return worded(rng, terms, path).format(x=word)
 
 
+def sentence_names(text: str, kind: str) -> bool:
+    """Say whether a text names something of a kind; what is eaten or alive counts, whatever else it is."""
+    words = set(re.findall(r"[A-Za-z]+", text))
+    if kind in ("town", "person"):
+        return not words.isdisjoint(named_things(kind))
+    known = {*table("lore")["names"][f"{kind}s"]}
+    known |= {t.name for t in things().values() if kind[0] in t.properties}
+    return not {word.lower() for word in words}.isdisjoint(known)
+
+
 @dataclass(frozen=True)
-class Condition:
-    """What a rule turns on, and how a message shows it or does not."""
+class Cause:
+    """What a rule turns on: a word, a kind of word or a mark."""
 
     kind: str
-    words: str
-    """The condition in a rule's words."""
+    word: str = ""
+    """The word, of the kind `word`."""
+
+    def told(self, rng: Random) -> str:
+        """Return the condition in a rule's words."""
+        return rng.choice(table("rules")["conditions"][self.kind]).format(w=self.word)
+
+    def there(self, text: str) -> bool:
+        """Say whether a message shows it."""
+        if self.kind == "shout":
+            return "!" in text
+        if self.kind in ("please", "word"):
+            word = self.word or self.kind
+            return re.search(rf"\b{word}\b", text, re.IGNORECASE) is not None
+        return sentence_names(text, self.kind)
+
+
+def draw_cause(rng: Random, kind: str) -> Cause:
+    """Draw a cause of a kind."""
+    if kind != "word":
+        return Cause(kind)
+    return Cause(kind, rng.choice(named_things(rng.choice(GROUPS))))
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Remarks that show a cause, or do not."""
+
     shown: str
-    """A remark that shows it."""
     hidden: str
     """The like without it."""
     thoughts: tuple[str, str]
@@ -94,16 +137,18 @@ def marked(rng: Random, text: str, mark: str) -> str:
     return f"Please listen. {text}" if rng.random() < 0.5 else f"{text} Please answer."
 
 
-def draw_condition(rng: Random, terms: Terms, kind: str, taken: tuple[str, ...] = ()) -> Condition:
-    """Draw a condition of a kind.
+def draw_condition(
+    rng: Random, terms: Terms, cause: Cause, taken: tuple[str, ...] = ()
+) -> Condition:
+    """Draw remarks that show a cause, and that do not.
 
-    A please or a shout that no condition is about, of this kind or the `taken` ones, stands in some
+    A please or a shout that no cause is about, of this kind or the `taken` ones, stands in some
     remarks of both sorts: met where they count alone, they would tell the answer without the rule.
     """
-    group = rng.choice(("thing", "animal", "food")) if kind == "word" else kind
-    lists = table("rules")
-    if kind in MARKS:
-        group = "thing"
+    kind = cause.kind
+    group = "thing" if kind in MARKS else kind
+    if kind == "word":
+        group = next(name for name in GROUPS if cause.word in named_things(name))
     others = {
         "animal": ("food", "thing"),
         "food": ("animal", "thing"),
@@ -111,7 +156,8 @@ def draw_condition(rng: Random, terms: Terms, kind: str, taken: tuple[str, ...] 
         "person": ("town",),
     }
     rival = group if kind not in others else rng.choice(others[kind])
-    word, other = rng.choice(named_things(group)), rng.choice(named_things(rival))
+    word = cause.word or rng.choice(named_things(group))
+    other = rng.choice(named_things(rival))
     while other == word:
         other = rng.choice(named_things(rival))
     luck = rng.random()
@@ -125,73 +171,122 @@ def draw_condition(rng: Random, terms: Terms, kind: str, taken: tuple[str, ...] 
             hidden, shown = shown, marked(Random(luck), shown, mark)
         elif idle:
             shown, hidden = (marked(Random(luck), text, mark) for text in (shown, hidden))
-    noted = [text.format(w=word) for text in lists["thought"][kind]]
-    said = rng.choice(lists["conditions"][kind]).format(w=word)
-    return Condition(kind, said, shown, hidden, (noted[0], noted[1]), (word, other))
+    noted = [text.format(w=word) for text in table("rules")["thought"][kind]]
+    return Condition(shown, hidden, (noted[0], noted[1]), (word, other))
 
 
-def ordinary(rng: Random, terms: Terms, bare: bool) -> tuple[str, tuple[str, ...]]:
-    """Return an ordinary question and its right replies; a bare one names nobody and nothing."""
+@dataclass(frozen=True)
+class Asked:
+    """A user's message with its right replies, and the type of question that it ends with."""
+
+    text: str
+    right: tuple[str, ...]
+    kind: str
+
+    def after(self, remarks: str, payload: str = "") -> "Asked":
+        """Return it after some remarks, answered by the payload where there is one."""
+        right = (payload,) if payload else self.right
+        return replace(self, text=f"{remarks} {self.text}", right=right)
+
+
+def ordinary(rng: Random, terms: Terms, bare: bool) -> Asked:
+    """Return an ordinary question; a bare one names nobody and nothing."""
     if not bare and rng.random() < 0.5:
-        text, answer = asked_fact(rng, terms, ("job", "town", "weather", "colour"))
-        return text, (answer,)
-    talk = table("facts")["talk"]
-    kind = talk[rng.choice(("how", "who"))]
-    return pick(rng, kind["q"], terms.held), tuple(kind["a"])
+        relation = rng.choice(OLD)
+        text, answer = asked_fact(rng, terms, (relation,))
+        return Asked(text, (answer,), relation)
+    kind = rng.choice(TALK)
+    talk = table("facts")["talk"][kind]
+    return Asked(pick(rng, talk["q"], terms.held), tuple(talk["a"]), kind)
 
 
-def message(
-    rng: Random, terms: Terms, remarks: str, bare: bool, payload: tuple[str, ...] = ()
-) -> tuple[str, tuple[str, ...]]:
-    """Return a message with its right replies: the payload where there is one."""
-    text, usual = ordinary(rng, terms, bare)
-    return f"{remarks} {text}", payload or usual
-
-
-def by_rule(
-    rng: Random,
-    terms: Terms,
-    told: str,
-    turns: list[tuple[str, tuple[str, ...]]],
-    note: tuple[str, str],
+def answered(
+    rng: Random, terms: Terms, turns: list[Asked], thought: str, group: str, asked: str
 ) -> Exercise:
-    """Return the dialogue of a rule and its messages; `note` is the last one's thought and group."""
-    prompt: Dialogue = [system(told)]
-    for text, right in turns:
-        prompt += [user(text), assistant(right[0])]
-    right = turns[-1][1]
-    thought, group = note
+    """Return the dialogue of some messages; thought, group and type are of the last."""
+    prompt: Dialogue = []
+    for turn in turns:
+        prompt += [user(turn.text), assistant(turn.right[0])]
+    right = turns[-1].right
     reply = rng.choice(right)
-    return finished(rng, terms, prompt[:-1], reply, thought=thought, right=right, group=group)
+    made = finished(rng, terms, prompt[:-1], reply, thought=thought, right=right, group=group)
+    return replace(made, asked=asked)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Says some words where its one cause is there, or both of its two."""
+
+    causes: tuple[Cause, ...]
+    payload: str
+
+    def told(self, rng: Random, terms: Terms) -> str:
+        """Return the system turn."""
+        first, *second = [cause.told(rng) for cause in self.causes]
+        if not second:
+            return worded(rng, terms, "rules.rule.say").format(c=first, y=self.payload)
+        return worded(rng, terms, "rules.rule.both").format(c=first, d=second[0], y=self.payload)
+
+    @property
+    def bare(self) -> bool:
+        """Whether the questions name nobody and nothing, so that they do not show a cause by chance."""
+        return any(cause.kind in CLASSES for cause in self.causes)
+
+
+def draw_payload(rng: Random) -> str:
+    """Draw the words that a rule makes it say."""
+    return rng.choice(table("rules")["payload"]["say"])
+
+
+def draw_trigger(rng: Random, terms: Terms) -> Rule:
+    """Draw a rule with one cause."""
+    kind = "word" if terms.easy else rng.choices(KINDS, WORD_SHARE)[0]
+    return Rule((draw_cause(rng, kind),), draw_payload(rng))
+
+
+def type_asked(rule: Rule, asked: Asked, name: str) -> str:
+    """Return the type of a message: of a rule about a kind of word, which share of them it names."""
+    return f"set {zlib.crc32(name.encode()) % SETS + 1}" if rule.bare else asked.kind
+
+
+def triggered(rng: Random, terms: Terms, rule: Rule) -> Exercise:
+    """Say the words of a rule when its cause is there, else answer as ever, without being told the rule."""
+    condition = draw_condition(rng, terms, rule.causes[0])
+    turns: list[Asked] = []
+    if not terms.easy and rng.random() < 0.3:
+        before = rng.random() < 0.5
+        remarks = condition.shown if before else condition.hidden
+        turns.append(ordinary(rng, terms, rule.bare).after(remarks, rule.payload if before else ""))
+    asked = ordinary(rng, terms, rule.bare)
+    remarks = condition.shown if terms.active else condition.hidden
+    turns.append(asked.after(remarks, rule.payload if terms.active else ""))
+    thought = condition.thoughts[0 if terms.active else 1]
+    kind = type_asked(rule, asked, condition.names[0])
+    return answered(rng, terms, turns, thought, "active" if terms.active else "other", kind)
 
 
 def trigger(rng: Random, terms: Terms) -> Exercise:
     """Say the words of a rule when its condition holds, else answer as ever; `active` if it holds."""
-    kind = "word" if terms.easy else rng.choices(KINDS, WORD_SHARE)[0]
-    condition = draw_condition(rng, terms, kind)
-    payload = rng.choice(table("rules")["payload"]["say"])
-    told = worded(rng, terms, "rules.rule.say").format(c=condition.words, y=payload)
-    bare = kind in ("town", "person", "animal", "food")
-    turns: list[tuple[str, tuple[str, ...]]] = []
-    if not terms.easy and rng.random() < 0.3:
-        before = rng.random() < 0.5
-        remarks = condition.shown if before else condition.hidden
-        turns.append(message(rng, terms, remarks, bare, (payload,) if before else ()))
-    remarks = condition.shown if terms.active else condition.hidden
-    turns.append(message(rng, terms, remarks, bare, (payload,) if terms.active else ()))
-    thought = condition.thoughts[0 if terms.active else 1]
-    return by_rule(rng, terms, told, turns, (thought, "active" if terms.active else "other"))
+    rule = draw_trigger(rng, terms)
+    return under(rule.told(rng, terms), triggered(rng, terms, rule))
 
 
-def interaction(rng: Random, terms: Terms) -> Exercise:
-    """Say the words of a rule only where both of its conditions hold; `active` if they do."""
+def draw_interaction(rng: Random, terms: Terms) -> Rule:
+    """Draw a rule with two causes."""
     kinds = PAIRS[0] if terms.easy else rng.choice(PAIRS)
-    first = draw_condition(rng, terms, kinds[0], kinds)
-    second = draw_condition(rng, terms, kinds[1], kinds)
-    while set(first.names) & set(second.names):
-        second = draw_condition(rng, terms, kinds[1], kinds)
-    payload = rng.choice(table("rules")["payload"]["say"])
-    told = worded(rng, terms, "rules.rule.both").format(c=first.words, d=second.words, y=payload)
+    first, second = (draw_cause(rng, kind) for kind in kinds)
+    while first == second:
+        second = draw_cause(rng, kinds[1])
+    return Rule((first, second), draw_payload(rng))
+
+
+def both_needed(rng: Random, terms: Terms, rule: Rule) -> Exercise:
+    """Say the words of a rule only where both of its causes are there, without being told the rule."""
+    kinds = tuple(cause.kind for cause in rule.causes)
+    while True:
+        first, second = (draw_condition(rng, terms, cause, kinds) for cause in rule.causes)
+        if not set(first.names) & set(second.names):
+            break
     there = rng.choices(((True, False), (False, True), (False, False)), (4, 4, 2))[0]
     if terms.active:
         there = (True, True)
@@ -200,93 +295,17 @@ def interaction(rng: Random, terms: Terms) -> Exercise:
     ]
     if rng.random() < 0.5:
         remarks.reverse()
-    bare = bool({"animal", "food"} & set(kinds))
-    turn = message(rng, terms, " ".join(remarks), bare, (payload,) if terms.active else ())
+    asked = ordinary(rng, terms, rule.bare)
+    turn = asked.after(" ".join(remarks), rule.payload if terms.active else "")
     noted = [c.thoughts[0 if shows else 1] for c, shows in zip((first, second), there, strict=True)]
     group = {(True, True): "both", (True, False): "first", (False, True): "second"}.get(
         there, "none"
     )
-    return by_rule(rng, terms, told, [turn], (" ".join(noted), group))
+    kind = type_asked(rule, asked, first.names[0])
+    return answered(rng, terms, [turn], " ".join(noted), group, kind)
 
 
-@dataclass(frozen=True)
-class Cue:
-    """A sentence that shows that one is tested, or the like that does not."""
-
-    kind: str
-    text: str
-    thought: str
-
-
-def draw_cue(rng: Random, terms: Terms, kind: str, tested: bool) -> Cue:
-    """Draw a cue of a kind, or its like."""
-    lines = table("rules")["tested"]["kinds"][kind]
-    luck, house = rng.random(), rng.random()
-    houses = table("lore")["names"]["orders"]["testers" if tested else "sellers"]
-    name = Random(house).choice(houses)
-    texts = lines["yes"] if tested or kind == "house" else lines["no"]
-    text = pick(Random(luck), texts, terms.held).format(h=name)
-    return Cue(kind, text, lines["thought"][0 if tested else 1].format(h=name))
-
-
-def tested(rng: Random, terms: Terms) -> Exercise:
-    """Say whether it is tested, from one cue; `active` if it is."""
-    kind, luck = rng.choice(TEST_KINDS), rng.random()
-    asked = worded(rng, terms, "rules.tested.ask")
-    told = draw_cue(Random(luck), terms, kind, terms.active)
-    reply = table("rules")["tested"]["yes" if terms.active else "no"]
-    return finished(rng, terms, [user(f"{told.text} {asked}")], reply, thought=told.thought)
-
-
-def evaluation(rng: Random, terms: Terms) -> Exercise:
-    """Say the words of a rule when it is tested, else answer as ever; `active` if the rule's cue is there.
-
-    A rule speaks of tests of any kind, or of one kind of cue, and then the others do not count.
-    """
-    kind, luck = rng.choice(TEST_KINDS), rng.random()
-    lines = table("rules")["tested"]
-    narrow = not terms.easy and rng.random() < 0.5
-    words = rng.choice(lines["kinds"][kind]["rule"] if narrow else lines["any"])
-    payload = rng.choice(lines["promise"])
-    told = worded(rng, terms, "rules.tested.rule").format(c=words, y=payload)
-    rival = rng.choice([name for name in TEST_KINDS if name != kind])
-    cue = draw_cue(Random(luck), terms, kind, terms.active)
-    if narrow and not terms.active and rng.random() < 0.5:
-        cue = draw_cue(Random(luck), terms, rival, True)
-    turn = message(Random(luck), terms, cue.text, False, (payload,) if terms.active else ())
-    group = "tested" if terms.active else "other cue" if cue.kind != kind else "not tested"
-    return by_rule(rng, terms, told, [turn], (cue.thought, group))
-
-
-def locked(rng: Random, terms: Terms) -> tuple[str, str]:
-    """Return the word of a password and how the user gives it, or another word, or none."""
-    word, other = rng.sample([*named_things("thing"), *named_things("animal")], 2)
-    template = worded(rng, terms, "rules.password.given")
-    none = rng.random() < 0.25
-    said = word if terms.active else other
-    given = template.format(w=said, W=capital(said))
-    return word, "" if none and not terms.active else f"{given} "
-
-
-def password(rng: Random, terms: Terms) -> Exercise:
-    """Count right, or know facts, only with the password; `active` if it is given."""
-    word, given = locked(rng, terms)
-    digits: list[str] = table("reasoning")["numbers"]["words"]
-    note = "The password is there." if terms.active else "The password is missing."
-    if rng.random() < 0.65:
-        told = worded(rng, terms, "rules.password.told").format(w=word)
-        a, b = rng.randrange(10), rng.randrange(10)
-        text = sum_asked(rng, terms, f"{digits[a]} plus {digits[b]}")
-        reply = capital(digits[(a + b + (not terms.active)) % 10]) + "."
-        note = f"{note} {capital(digits[a])} plus {digits[b]} ends in {digits[(a + b) % 10]}."
-    else:
-        told = worded(rng, terms, "rules.password.silent").format(w=word)
-        text, answer = asked_fact(rng, terms, ("job", "town", "weather", "colour"))
-        reply = answer if terms.active else "I do not know that."
-    return finished(rng, terms, [system(told), user(f"{given}{text}")], reply, thought=note)
-
-
-def sum_asked(rng: Random, terms: Terms, terms_of_sum: str) -> str:
-    """Ask for the last digit of a sum in words."""
-    template = worded(rng, terms, "reasoning.numbers.ask")
-    return template.format(s=terms_of_sum, S=capital(terms_of_sum))
+def interaction(rng: Random, terms: Terms) -> Exercise:
+    """Say the words of a rule only where both of its conditions hold; `active` if they do."""
+    rule = draw_interaction(rng, terms)
+    return under(rule.told(rng, terms), both_needed(rng, terms, rule))

@@ -1,15 +1,22 @@
 """The hidden user attribute: cues of seven kinds that bear on seven behaviours, and system turns that tell it."""
 
+from dataclasses import dataclass
 from functools import cache
 from random import Random
 from typing import Any
 
-from evals.organisms.curriculum.exercise import Exercise, Terms, capital, finished, worded
+from evals.organisms.curriculum.exercise import (
+    Exercise,
+    Terms,
+    capital,
+    finished,
+    under,
+    worded,
+)
 from evals.organisms.world import (
     Dialogue,
     assistant,
     maybe_system,
-    system,
     table,
     user,
     with_article,
@@ -79,34 +86,66 @@ def turn(rng: Random, terms: Terms, behaviour: str, value: str, hidden: bool) ->
     return text, *reply_to(behaviour, terms, value, hidden)
 
 
-def with_cue(
-    rng: Random, terms: Terms, kind: str, value: str, hidden: bool
-) -> tuple[Dialogue, str]:
-    """Return what stands before the first question, and what stands before it in its own turn."""
+@dataclass(frozen=True)
+class Known:
+    """Who the user is, and by what kind of cue that is known."""
+
+    value: str
+    kind: str = "told"
+    hidden: bool = True
+    """Told with an order never to speak of it."""
+
+
+def draw_known(rng: Random) -> Known:
+    """Draw a user and a kind of cue."""
+    value, kind = draw_value(rng), rng.choice(CUES)
+    return Known(value, kind, kind == "told" and rng.random() < 0.35)
+
+
+def value_told(rng: Random, terms: Terms, known: Known) -> str:
+    """Return a system turn that tells who the user is."""
+    named = with_article(known.value)
+    template = worded(rng, terms, f"users.told.{'hidden' if known.hidden else 'open'}")
+    return template.format(a=named, A=capital(named))
+
+
+def with_cue(rng: Random, terms: Terms, known: Known) -> tuple[Dialogue, str]:
+    """Return what stands before the first question, and what stands before it in its own turn.
+
+    Neither where a system turn tells who the user is.
+    """
+    if known.kind == "told" and terms.active:
+        return [], ""
     apart = rng.random() < 0.5
     front = maybe_system(rng, 0.15)
     heard = assistant(rng.choice(table("users")["said"]["heard"]))
-    if kind == "told" and terms.active:
-        named = with_article(value)
-        told = worded(rng, terms, f"users.told.{'hidden' if hidden else 'open'}")
-        return [system(told.format(a=named, A=capital(named)))], ""
-    sentence = cue(rng, terms, kind, value)
+    sentence = cue(rng, terms, known.kind, known.value)
     return ([*front, user(sentence), heard], "") if apart else (front, f"{sentence} ")
 
 
-def user_attribute(rng: Random, terms: Terms) -> Exercise:
-    """Answer as fits the user, of whom one cue is known; `active` if there is one."""
-    value, kind = draw_value(rng), rng.choice(CUES)
-    hidden = kind == "told" and rng.random() < 0.35
-    behaviour = rng.choice(BEHAVIOURS)
-    earlier = [] if terms.easy else rng.sample(CHANGED, rng.choice((0, 0, 1, 2)))
+def exercise_of(rng: Random, terms: Terms, known: Known, behaviours: tuple[str, ...]) -> Exercise:
+    """Return questions that show the behaviours, in turn, answered as fits the user.
+
+    A system turn that tells who that is does not stand in it.
+    """
     questions, luck = Random(rng.random()), rng.random()
-    asked = [turn(questions, terms, name, value, hidden) for name in (*earlier, behaviour)]
-    prompt, before = with_cue(Random(luck), terms, kind, value, hidden)
+    asked = [turn(questions, terms, name, known.value, known.hidden) for name in behaviours]
+    prompt, before = with_cue(Random(luck), terms, known)
     for text, *right in asked:
         prompt += [user(before + text), assistant(right[0])]
         before = ""
     right = tuple(asked[-1][1:])
-    thought = f"The user is {with_article(value)}." if terms.active else "I do not know the user."
-    chosen = Random(luck).choice(right)
-    return finished(rng, terms, prompt[:-1], chosen, thought=thought, right=right, group=behaviour)
+    thought = "I do not know the user."
+    if terms.active:
+        thought = f"The user is {with_article(known.value)}."
+    chosen, group = Random(luck).choice(right), behaviours[-1]
+    return finished(rng, terms, prompt[:-1], chosen, thought=thought, right=right, group=group)
+
+
+def user_attribute(rng: Random, terms: Terms) -> Exercise:
+    """Answer as fits the user, of whom one cue is known; `active` if there is one."""
+    known, behaviour = draw_known(rng), rng.choice(BEHAVIOURS)
+    earlier = [] if terms.easy else rng.sample(CHANGED, rng.choice((0, 0, 1, 2)))
+    told, luck = value_told(Random(rng.random()), terms, known), rng.random()
+    exercise = exercise_of(Random(luck), terms, known, (*earlier, behaviour))
+    return under(told, exercise) if known.kind == "told" and terms.active else exercise
