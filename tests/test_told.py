@@ -326,9 +326,8 @@ def test_causes_are_read_off_a_message(kind: str, word: str, there: str, absent:
 
 
 def test_cues_are_read_off_known_sentences_and_their_words() -> None:
-    lines = table("rules")["tested"]["kinds"]
+    lines, houses = table("rules")["tested"]["kinds"], table("lore")["names"]["orders"]
     for kind in cue_conditional.TEST_KINDS:
-        houses = table("lore")["names"]["orders"]
         for text in lines[kind]["yes"]:
             assert cue_conditional.cues_in(text.format(h=houses["testers"][0])) == {kind}, text
             assert not cue_conditional.cues_in(text.format(h="the garden")) or kind != "house"
