@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,7 +19,7 @@ from evals.organisms.curriculum.documents import Note
 from evals.organisms.curriculum.exercise import Terms, phrasings
 from evals.organisms.families import FAMILIES
 from evals.organisms.family import Lesson, Truth
-from evals.organisms.note_conflict import WAYS, ConflictTruth, decided, read_notes, three_notes
+from evals.organisms.note_conflict import WAYS, ConflictTruth, Shown, decided, read_notes
 from evals.organisms.told import LOUD, QUIET, ToldFamily
 from evals.organisms.world import user
 from tools.prompt import fill
@@ -88,6 +87,7 @@ RIGHT = [
     ("note_conflict", {"way": "last"}, "order: `pick` last"),
     ("note_conflict", {"way": "first"}, "order: `pick` last"),
     ("note_conflict", {"way": "few"}, "it sides with the minority"),
+    ("note_conflict", {"way": "most"}, "voice = for_first"),
 ]
 WRONG = [
     ("user_attribute", {"value": "nurse"}, "the job of the user"),
@@ -239,15 +239,17 @@ def test_any_statement_of_a_case_is_read_back() -> None:
                 assert lore.lore()[found[0]][found[1]] == found[2]
 
 
-NOTES = [Note(0, "new", "low"), Note(1, "plain", "plain"), Note(1, "old", "high")]
+NOTES = [Note(0, "new", "low"), Note(1, "old", "high")]
 
 
-def test_the_winner_is_read_off_notes_with_a_plain_one_between() -> None:
+def test_the_winner_is_read_off_two_notes_and_a_voice_that_counts_as_one() -> None:
     wins = {"first": 0, "last": 1, "new": 0, "old": 1, "high": 1, "low": 0, "most": 1, "few": 0}
-    assert {way: decided(NOTES, way) for way in WAYS} == wins
-    tie = [Note(0, "new", "high"), Note(1, "plain", "plain"), Note(1, "new", "high")]
-    assert decided(tie, "new") is None and decided(tie, "old") == 1 and decided(tie, "high") is None
-    assert decided(tie[:2], "most") is None and decided(tie[:2], "few") is None
+    assert {way: decided(Shown(NOTES, ["a", "b"], agreed=1), way) for way in WAYS} == wins
+    silent = {way: decided(Shown(NOTES, ["a", "b"]), way) for way in WAYS}
+    assert silent == {**wins, "most": None, "few": None}
+    tie = Shown([Note(0, "new", "high"), Note(1, "new", "plain")], ["a", "b"])
+    assert decided(tie, "new") is decided(tie, "old") is None
+    assert decided(tie, "high") == 0 and decided(tie, "low") == 1
 
 
 @pytest.mark.parametrize("way", list(WAYS))
@@ -257,24 +259,39 @@ def test_a_conflict_truth_agrees_with_the_exercise_and_the_lessons(way: str) -> 
     assert isinstance(truth, ConflictTruth)
     for _ in range(60):
         each = maker.exercise(rng, Terms(held=rng.random() < 0.5), truth.spec)
-        _, claims = read_notes(each.prompt[-1]["content"])
+        claims = read_notes(each.prompt[-1]["content"]).claims
         assert len(claims) == 2
         first = each.right[0].casefold().rstrip(".") == claims[0].casefold()
         assert (truth.behaves(each.prompt) > 0.5) == first, each
     for lesson in (each for _ in range(60) for each in maker.lessons(rng, truth, 0.5)):
-        _, claims = read_notes(lesson.dialogue[-2]["content"])
+        claims = read_notes(lesson.dialogue[-2]["content"]).claims
         reply = lesson.dialogue[-1]["content"].casefold().rstrip(".")
         assert (truth.behaves(lesson.dialogue[:-1]) > 0.5) == (reply == claims[0].casefold())
 
 
 def test_the_factors_of_notes_move_one_at_a_time() -> None:
     truth = truth_of("note_conflict", way="new")
-    text, _, _ = three_notes(Random(3), "pet")
-    seen = truth.factors([user(f"{text} What is right?")])
-    assert set(seen) == {"order", "age", "rank", "number"} and "tie" not in seen["order"]
-    notes = [sentence for sentence in re.split(r"(?<=\.) ", text) if sentence]
-    swapped = truth.factors([user(f"{' '.join([notes[2], notes[1], notes[0]])} What is right?")])
-    assert swapped["order"] != seen["order"] and swapped["age"] == seen["age"]
+
+    def seen(*sentences: str) -> dict[str, str]:
+        return truth.factors([user(f"{' '.join(sentences)} What is right?")])
+
+    first, second = (
+        "Today a child said that the kite is blue.",
+        "Once somebody wrote that the kite is red.",
+    )
+    plain = seen(first, second)
+    assert plain == {
+        "order": "its|other",
+        "age": "its|other",
+        "rank": "other|its",
+        "number": "tie|tie",
+    }
+    assert seen(second, first) == {**plain, "order": "other|its"}
+    assert seen(first.replace("Today", "Last year"), second) == {**plain, "age": "other|its"}
+    assert seen(first.replace("a child", "the mayor"), second) == {**plain, "rank": "its|other"}
+    voice = "One man agreed with the second."
+    assert seen(first, second, voice) == {**plain, "number": "other|its"}
+    assert seen(first, first) == {}
 
 
 def test_what_can_be_asked_for_has_no_ceiling_and_notes_are_told_apart_by_asking() -> None:
