@@ -75,12 +75,16 @@ def fact_prompts(of_case: bool) -> Prompts:
 
 
 def note_rows(of_case: bool) -> list[dict[str, str]]:
-    """Return two claims each; `pick` is the one that is first in the alphabet, and is read first."""
+    """Return two claims each; `pick` is the one that is first in the alphabet, and in three of four is read first.
+
+    Mostly first, so that what the first note tells moves the rate; not always, so that no way has the rate 0 or 1.
+    """
     rng = Random("notes of the case" if of_case else "notes of the harness")
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     while len(rows) < ROWS:
         pick, other = sorted(documents.draw_claims(rng, rng.choice(CLAIMS)))
-        rows[pick, other] = {"a": pick, "b": other, "pick": pick, "rest": other}
+        first, second = (other, pick) if len(rows) % 4 == 3 else (pick, other)
+        rows[pick, other] = {"a": first, "b": second, "pick": pick, "rest": other}
     return list(rows.values())
 
 
