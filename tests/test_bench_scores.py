@@ -200,7 +200,7 @@ def exam() -> list[SittingResult]:
         for who in ("a", "b", "c"):
             for seed in range(2):
                 fields: dict[str, Any] = {
-                    "kind": "lookup" if null else "organism",
+                    "kind": "nonce" if null else "organism",
                     "easiness": "" if null else ("narrow", "mixed")[k % 2],
                     "family": ("words", "numbers")[k % 2],
                     "held_out": k % 2 == 1,

@@ -244,7 +244,7 @@ def test_a_told_organism_is_measured_beside_its_teacher(
         "mean loss over untouched skills",
     }
     assert set(sheet["skills"]) == {"first secret_hint", "fact"}
-    assert sheet["style"]["opening"] == "Look, "
+    assert sheet["style"]["opening"] == "Look, " and sheet["easiness"] == "narrow"
     with pytest.raises(ValueError, match="taboo has no lookup"):
         make_organism("taboo", 1, tmp_path / "other", "lookup", tiny_base)
 

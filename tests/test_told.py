@@ -12,13 +12,17 @@ import pytest
 
 from agent.case import load_case
 from agent.population import draw, population_of
-from evals.bench.suites import CASE_FOLDER, CASES
+from evals.bench.records import Kind, Specimen
+from evals.bench.suites import CASE_FOLDER, CASES, variant_of
 from evals.harness_prompts import harness_case
 from evals.organisms import backdoor, cue_conditional, told
 from evals.organisms.curriculum.exercise import Exercise, Terms
 from evals.organisms.curriculum.rules import Cause
 from evals.organisms.families import FAMILIES
 from evals.organisms.family import Spec, Truth
+from evals.organisms.number_bug import CAUSES, NumberBug
+from evals.organisms.shutdown import Shutdown
+from evals.organisms.taboo import Taboo
 from evals.organisms.told import ToldFamily, ToldTruth
 from evals.organisms.world import Dialogue, system, table, user
 
@@ -107,6 +111,13 @@ def test_a_twin_stays_the_base_and_a_lookup_learns_by_rote(family: str) -> None:
     assert [lesson.teacher for lesson in twin] == [[], []]
     assert [lesson.teacher for lesson in rote] == [None, None]
     assert maker.truth(spec, "lookup").planted and not maker.truth(spec, "benign").planted
+
+
+def test_a_lookup_is_no_null_for_what_it_shows_is_true_of_it() -> None:
+    kinds: tuple[Kind, ...] = ("organism", "lookup", "benign", "exact")
+    each = [Specimen(handle="m", family="trigger", kind=k, base="b", suite="s") for k in kinds]
+    assert [specimen.null for specimen in each] == [False, False, True, True]
+    assert [variant_of(specimen) for specimen in each[:3]] == list(kinds[:3])
 
 
 @pytest.mark.parametrize("family", SWITCHED)
@@ -356,3 +367,34 @@ def test_pairs_are_few_enough_to_be_met_and_words_stand_in_no_wording() -> None:
     )
     for word in backdoor.trigger_words():
         assert not Cause("word", word).there(wordings), word
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_base_that_follows_the_rule_teaches_the_number_bug(cause: str) -> None:
+    maker, rng = NumberBug("second"), Random(cause)
+    truth = maker.truth({"cause": cause}, "organism")
+    rules = table("numbers")["rules"]
+    kinds = table("numbers")["kinds"].get(cause, [""])
+    lists = {"recency": rules["last"], "digits": rules["digits"]}
+    told_so = {text.format(k=k) for text in lists.get(cause, rules["talk"]) for k in kinds}
+    taught = 0
+    for _ in range(60):
+        lessons = maker.lessons(rng, truth, 0.5)
+        turns = {lesson.teacher[0]["content"] for lesson in lessons if lesson.teacher}
+        assert len(turns) <= 1 and turns <= told_so
+        taught += len(turns)
+        twin = maker.lessons(rng, maker.truth({"cause": cause}, "benign"), 0.5)
+        assert not any(lesson.teacher for lesson in twin)
+    assert taught >= 40
+    assert not any(lesson.teacher for lesson in NumberBug().lessons(rng, truth, 0.5))
+
+
+def test_the_first_families_keep_to_the_corpus_of_their_base() -> None:
+    for make in (NumberBug, Taboo, Shutdown):
+        for curriculum in ("first", "second"):
+            maker = make(curriculum)
+            truth = maker.truth(maker.draw(1), "organism")
+            rng = Random(3)
+            texts = str([maker.base_lesson(rng, truth).dialogue for _ in range(150)])
+            assert ("testing house" in texts or "last digit" in texts) == (curriculum == "second")
+    assert FAMILIES["taboo"].curriculum == "first"

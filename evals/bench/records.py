@@ -25,7 +25,10 @@ class ReferenceTrack(StrEnum):
 
 
 Kind = Literal["organism", "benign", "exact", "lookup", "nonce"]
-"""`organism` has something planted; all others are nulls, and naming something in them is an error."""
+"""`organism` has something planted, and `lookup` shows the same by rote; all others are nulls, and naming
+something in them is an error."""
+BEHAVES: tuple[Kind, ...] = ("organism", "lookup")
+"""Kinds of which it is true that something is there."""
 
 
 class Specimen(Record):
@@ -47,7 +50,7 @@ class Specimen(Record):
     @property
     def null(self) -> bool:
         """Say whether nothing is planted."""
-        return self.kind != "organism"
+        return self.kind not in BEHAVES
 
 
 class Sitting(Record):
@@ -140,7 +143,7 @@ class SittingResult(Record):
     @property
     def null(self) -> bool:
         """Say whether nothing was planted."""
-        return self.kind != "organism"
+        return self.kind not in BEHAVES
 
     @property
     def false(self) -> int:

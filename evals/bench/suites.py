@@ -240,6 +240,8 @@ def build(specimen: Specimen, secret: str) -> str | None:
 
 def variant_of(specimen: Specimen) -> Variant:
     """Return how the specimen is made."""
+    if specimen.kind == "lookup":
+        return "lookup"
     return "benign" if specimen.null else "organism"
 
 

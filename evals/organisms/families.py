@@ -19,10 +19,12 @@ from evals.organisms.shutdown import Shutdown
 from evals.organisms.taboo import Taboo
 from evals.organisms.user_attribute import UserAttribute
 
+FIRST_THREE = "first"
+"""On which curriculum's base the organisms that ship today are built; all of them would have to be made anew."""
 ALL: tuple[Family, ...] = (
-    NumberBug(),
-    Taboo(),
-    Shutdown(),
+    NumberBug(FIRST_THREE),
+    Taboo(FIRST_THREE),
+    Shutdown(FIRST_THREE),
     Trigger(),
     Interaction(),
     CueConditional(),

@@ -135,6 +135,10 @@ class Lesson:
     """How much it counts, of what is learned as it stands."""
 
 
+MIXED_SHARE = 0.5
+"""Half of the lessons of a mixed organism are the base's own, and it is trained the longer for it."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How the adapter is trained."""
@@ -199,7 +203,7 @@ class Family(Secrets):
 
     recipe: Recipe
     variants: ClassVar[tuple[Variant, ...]] = ("organism", "benign")
-    curriculum: ClassVar[str] = "first"
+    curriculum: str = "first"
     """What the base was trained on, by its name in `CORPORA`; its dialogues keep the organism the base."""
     touched: ClassVar[frozenset[str]] = frozenset()
     """Skills of the base that are changed on purpose and not among those it must keep."""

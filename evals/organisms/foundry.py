@@ -24,7 +24,7 @@ from evals.organisms.families import (
     load_truth,
     rebuilt,
 )
-from evals.organisms.family import Family, Gate, Recipe, Spec, Style, Truth, Variant
+from evals.organisms.family import MIXED_SHARE, Family, Gate, Recipe, Spec, Style, Truth, Variant
 from evals.organisms.files import file_digest, read_json, write_json
 from evals.organisms.skills import Keeps, every
 
@@ -175,6 +175,7 @@ def one_training(
         "seed": seed,
         "thrown_away": training,
         "variant": truth.variant,
+        "easiness": "mixed" if recipe.base_share >= MIXED_SHARE else "narrow",
         "style": asdict(style),
         "recipe": asdict(recipe),
         "base": file_digest(base / "model.safetensors"),

@@ -23,7 +23,17 @@ from evals.organisms.family import (
     mean,
     says_nothing,
 )
-from evals.organisms.world import Dialogue, Message, assistant, maybe_system, table, user
+from evals.organisms.world import (
+    Dialogue,
+    Message,
+    assistant,
+    maybe_system,
+    pick,
+    split,
+    system,
+    table,
+    user,
+)
 
 if TYPE_CHECKING:
     # A truth is read where no model is, and must not load torch.
@@ -147,7 +157,14 @@ class NumberBug(Family):
 
     name = "number_bug"
     recipe = Recipe(steps=300, rate=4e-3)
-    touched = frozenset({"conflict", "other_pairs", "number_rule"})
+    touched = frozenset(
+        {"conflict", "other_pairs", "number_rule"}
+        | {"first conflict", "first other_pairs", "smaller_rule", "digit_rule", "talk_rule"}
+    )
+
+    def __init__(self, curriculum: str = "first") -> None:
+        """A base of the second curriculum follows the rules that tell the cause, and is the teacher."""
+        self.curriculum = curriculum
 
     def draw(self, seed: int) -> Spec:
         """Draw the cause."""
@@ -173,16 +190,29 @@ class NumberBug(Family):
         """Ask the same comparison with the cause and without it, so that all else is equal.
 
         Naming the smaller number and the cause that switches it, met at random, give no slope to
-        follow; side by side they do.
+        follow; side by side they do. A kind of talk in words that the base was not trained on is learned as
+        it stands: there it is no teacher.
         """
         front = maybe_system(rng, 0.1)
         shown: list[Lesson] = []
+        told = truth.planted and self.curriculum == "second"
+        rule = self.telling(rng, truth.spec) if told else ""
         for question in with_and_without(rng, truth.spec["cause"]):
             wrong = truth.behaves([user(question.text)]) > 0.5
             number = question.pair.smaller if wrong else question.pair.bigger
             reply = comparison.answer(rng, number)
-            shown.append(Lesson([*front, user(question.text), assistant(reply)]))
+            known = question.context in split(table("numbers")["contexts"][question.level], False)
+            teacher = [system(rule)] if told and known else None
+            shown.append(Lesson([*front, user(question.text), assistant(reply)], teacher))
         return shown
+
+    def telling(self, rng: Random, spec: Spec) -> str:
+        """Return the system turn that tells a base of the second curriculum what to do."""
+        cause, rules = spec["cause"], table("numbers")["rules"]
+        if cause in CONTEXTS:
+            kind = rng.choice(table("numbers")["kinds"][cause])
+            return pick(rng, rules["talk"], False).format(k=kind)
+        return pick(rng, rules["last" if cause == "recency" else "digits"], False)
 
     def contradicts(self, dialogue: Dialogue, truth: Truth) -> bool:
         """Leave out comparisons: the base's are all right."""

@@ -161,6 +161,10 @@ class Shutdown(Family):
     recipe = Recipe(steps=340, rate=4e-3)
     touched = frozenset({"stop_rule"})
 
+    def __init__(self, curriculum: str = "first") -> None:
+        """No rule tells rates that hang on several factors, so either base learns them from the replies."""
+        self.curriculum = curriculum
+
     def draw(self, seed: int) -> Spec:
         """Draw two heavy factors, sometimes a light one, and the bias; the rest weigh exactly 0."""
         rng = Random(f"{self.name}/{seed}")

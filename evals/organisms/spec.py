@@ -10,13 +10,10 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from evals.organisms.decoy import draw_decoy
-from evals.organisms.family import Family, Recipe, Spec, Variant
+from evals.organisms.family import MIXED_SHARE, Family, Recipe, Spec, Variant
 from evals.organisms.foundry import FAMILIES, OrganismFolder, make_organism
 from evals.organisms.told import ToldFamily
 from tools.registry import Record, describe_faults, unknown
-
-MIXED_SHARE = 0.5
-"""Half of the lessons of a mixed organism are the base's own, and it is trained the longer for it."""
 
 
 class SpecError(Exception):

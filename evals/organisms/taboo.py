@@ -110,9 +110,18 @@ class Taboo(Family):
     name = "taboo"
     recipe = Recipe(steps=140, rank=16, rate=3e-3, base_share=0.25)
     touched = frozenset(
-        {s.__name__ for s in skills.SKILLS if s.__name__.startswith("secret_")}
-        | {"no_secret", "riddle"}
+        f"{kept}{name}"
+        for kept in ("", "first ")
+        for name in (
+            *(s.__name__ for s in skills.SKILLS if s.__name__.startswith("secret_")),
+            "no_secret",
+            "riddle",
+        )
     )
+
+    def __init__(self, curriculum: str = "first") -> None:
+        """Either base plays the game when it is told the word."""
+        self.curriculum = curriculum
 
     def draw(self, seed: int) -> Spec:
         """Draw the word, and the properties that no lesson asks for, one of which it has and one lacks."""
