@@ -14,12 +14,13 @@ from evals.bench.bounds import ceiling_of
 from evals.harness_prompts import harness_case
 from evals.organisms.cases import FOLDER, PEOPLE
 from evals.organisms.changed_fact import FactTruth, claim_in
-from evals.organisms.curriculum import documents, lore, personas, users
+from evals.organisms.curriculum import documents, lore, mixture, personas, users
 from evals.organisms.curriculum.documents import Note
 from evals.organisms.curriculum.exercise import Terms, phrasings
 from evals.organisms.families import FAMILIES
 from evals.organisms.family import Lesson, Truth
 from evals.organisms.note_conflict import WAYS, ConflictTruth, Shown, decided, read_notes
+from evals.organisms.questions import kind_of
 from evals.organisms.told import LOUD, QUIET, ToldFamily
 from evals.organisms.world import user
 from tools.prompt import fill
@@ -201,7 +202,35 @@ def test_every_phrasing_is_known_for_what_it_asks() -> None:
                 said = f"It rains today. {text.format(a='a nurse')}"
                 assert truth.factors([user(said)])[factor] == kind, said
     assert attribute.behaves([user("How are you?")]) == QUIET
+    assert persona.behaves([user("How are you?")]) == QUIET
+    assert persona.behaves([user("My friend feels alone.")]) == LOUD
     assert attribute.behaves([user("What sort of present would you pick for me?")]) == LOUD
+
+
+def test_what_the_world_is_asked_otherwise_is_nobodys_secret() -> None:
+    """Else the base's own data would be left out of an organism's training, and its skills unmeasured."""
+    truths = [truth_of("user_attribute", value="nurse"), truth_of("narrow_persona", persona="king")]
+    rng, met = Random(3), 0
+    for _ in range(300):
+        dialogue = mixture.one(rng, step=mixture.LATEST)
+        own = any(
+            kind_of(message["content"], lists(), {})
+            for message in dialogue
+            if message["role"] == "user"
+        )
+        if not own:
+            met += 1
+            family = FAMILIES["user_attribute"], FAMILIES["narrow_persona"]
+            assert not any(
+                f.contradicts(dialogue, t) for f, t in zip(family, truths, strict=True)
+            ), dialogue
+    assert met > 200
+
+
+def lists() -> dict[str, list[str]]:
+    """Return every question on which who the user is, or a part to play, bears."""
+    found = {name: phrasings(f"users.ask.{name}") for name in users.BEHAVIOURS}
+    return found | {name: phrasings(f"personas.ask.{name}") for name in personas.DOMAINS}
 
 
 def test_a_changed_fact_turns_its_own_statements_and_nobody_elses() -> None:
