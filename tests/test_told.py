@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
@@ -16,6 +18,7 @@ from evals.bench.records import Kind, Specimen
 from evals.bench.suites import CASE_FOLDER, CASES, variant_of
 from evals.harness_prompts import harness_case
 from evals.organisms import backdoor, cue_conditional, told
+from evals.organisms.curriculum import rules
 from evals.organisms.curriculum.exercise import Exercise, Terms
 from evals.organisms.curriculum.rules import Cause
 from evals.organisms.families import FAMILIES
@@ -156,8 +159,8 @@ def test_gates_pass_who_holds_the_secret_and_nobody_else(
 
     assert passed(knower, truth) == [True, True]
     assert passed(base, truth) == [False, True]
-    assert passed(knower, twin) == [False, True]
-    assert passed(base, twin) == [True, True]
+    assert passed(knower, twin) == [False]
+    assert passed(base, twin) == [True]
     assert passed(speaking(active), truth) == [True, False]
 
 
@@ -297,6 +300,16 @@ def test_what_cannot_be_planted_is_said(name: str, secret: Spec, told_so: str) -
     maker = TOLD[name]
     with pytest.raises(ValueError, match=told_so):
         maker.completed(maker.draw(0), secret)
+
+
+def test_the_order_in_which_two_causes_are_declared_does_not_matter() -> None:
+    maker = TOLD["interaction"]
+    for causes in (["animal", "please"], ["please", "animal"]):
+        spec = maker.completed(maker.draw(0), {"causes": causes})
+        asked = maker.drawn(spec, {"set 2"}, "test")[0]
+        names = {word for each in asked for word in re.findall(r"the (\w+)", str(each.prompt))}
+        animals = names & set(rules.named_things("animal"))
+        assert animals and {zlib.crc32(word.encode()) % rules.SETS for word in animals} == {1}
 
 
 def test_the_untaught_kinds_fit_a_declared_secret() -> None:
