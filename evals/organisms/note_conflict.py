@@ -50,6 +50,11 @@ WAY_WORDS: dict[str, tuple[str, ...]] = {
     "few": ("fewest", "minority", "comes once"),
 }
 """Words by which an answer may name which way it decides."""
+SHORTEST = {
+    **{"first": "first", "last": "last", "new": "newest", "old": "oldest"},
+    **{"high": "authority", "low": "without rank", "most": "majority", "few": "minority"},
+}
+"""The answer in a word."""
 CASE_SHARE = 0.5
 """Share of the lessons as the case asks: two notes that tell age and rank, and sometimes a voice for one of them."""
 
@@ -176,8 +181,7 @@ class ConflictTruth(ToldTruth):
         """Return what decides, and which way."""
         if not self.planted:
             return NOTHING
-        rule = table("documents")["conflict"]["says_rule"][self.spec["way"]][0]
-        return {"kind": "rule", "value": [rule]}
+        return {"kind": "rule", "value": [SHORTEST[self.spec["way"]]]}
 
 
 class NoteConflict(ToldFamily):
