@@ -10,6 +10,7 @@ from agent.finding import Finding
 from agent.prediction import Prediction
 from agent.rendering import render_html, render_markdown
 from agent.report import build_report
+from agent.submission import Answer
 from tests.scripted_run import level, make_run, prediction, turns
 from tests.test_report import Outline
 
@@ -97,3 +98,18 @@ def test_an_equivalence_backs_no_answer_that_names_what_it_denies() -> None:
         prediction=Prediction.model_validate(same),
     )
     assert naming([found], ("context = date",), "supported") == ()
+
+
+def test_an_answer_says_whose_the_behaviour_is_where_that_was_looked_at(tmp_path: Path) -> None:
+    said = {"kind": "factor", "value": ["context = version"]}
+    plain = build_report(make_run(tmp_path / "plain", turns(answer=said)))
+    assert "which the reference" not in plain.answer.sentences[0]
+    assert "scope" not in Answer.model_validate(said).model_dump(mode="json")
+    for scope, words in (
+        ("inherited", "which the reference does too"),
+        ("added", "which the reference does not do"),
+    ):
+        told = {**said, "scope": scope}
+        made = build_report(make_run(tmp_path / scope, turns(answer=told)))
+        assert words in made.answer.sentences[0]
+        assert Answer.model_validate(told).model_dump(mode="json")["scope"] == scope
