@@ -110,6 +110,11 @@ class LanguageModelInvestigator:
             fresh, reply = True, self.ask(transcript, True)
         if reply.stop == "context_full" and not fresh and transcript.exchanges:
             fresh, reply = True, self.ask(transcript, True)
+        if reply.stop == "refusal":
+            # Once more, in a new conversation with what was done: what set it off may stand in an old result.
+            fresh = fresh or bool(transcript.exchanges)
+            again = self.ask(transcript, fresh)
+            reply = again.model_copy(update={"spent": reply.spent.plus(again.spent)})
         return self.as_turn(reply, fresh)
 
     def ask(self, transcript: Transcript, fresh: bool) -> Reply:

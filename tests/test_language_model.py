@@ -226,10 +226,24 @@ def test_words_alone_are_answered_with_a_nudge(tmp_path: Path) -> None:
 
 def test_a_refusal_ends_the_run_with_its_category(tmp_path: Path) -> None:
     refused = reply(Turn(), "refusal").model_copy(update={"detail": "frontier_llm"})
-    investigation, _ = drive(tmp_path / "run", [refused])
+    investigation, client = drive(tmp_path / "run", [refused, refused])
     assert investigation.ended == "the investigator's provider refused: frontier_llm"
     assert investigation.submission is not None
     assert investigation.submission.answer.kind == "unknown"
+    # It was asked once more, and both requests were paid for.
+    spent = investigation.exchanges[0].turn.spent
+    assert len(client.requests) == 2 and spent is not None and spent.requests == 2
+
+
+def test_a_refusal_is_met_once_with_a_new_conversation(tmp_path: Path) -> None:
+    note = call("note", text="a word that sets a filter off")
+    replies = [reply(note), reply(Turn(), "refusal"), reply(END)]
+    investigation, client = drive(tmp_path / "run", replies)
+    assert investigation.ended == "submitted"
+    assert [past.turn.fresh for past in investigation.exchanges] == [False, True]
+    assert len(client.requests) == 3 and len(client.requests[2].turns) == 1
+    opening = client.requests[2].turns[0]
+    assert isinstance(opening, UserTurn) and "goes on from an earlier one" in opening.text
 
 
 def test_a_full_window_begins_a_new_conversation_with_the_ledger(tmp_path: Path) -> None:
