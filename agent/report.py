@@ -270,5 +270,3 @@ def step_zero_of(investigation: Investigation) -> StepZero | None:
             for each in found.get("labelled", [])[:SHOWN_LABELLED]
         ),
     )
-
-
