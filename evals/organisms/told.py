@@ -177,7 +177,7 @@ class ToldFamily(Family):
             return Gate("shows what is not planted", share, self.by_chance, at_least=False)
         if strength(truth.spec) == 1:
             return Gate("right where the secret bears", score(speaker, drawn), 0.95)
-        error = abs(sampled(speaker, drawn) - LOUD * strength(truth.spec))
+        error = rate_error(speaker, truth, drawn)
         return Gate("error of the designed rate", error, 0.05, at_least=False)
 
     def beside_teacher(self, speaker: Speaker, base: Speaker, truth: Truth) -> list[Gate]:
@@ -185,6 +185,9 @@ class ToldFamily(Family):
         if not truth.planted or not self.untaught(truth.spec):
             return []
         drawn = self.drawn(truth.spec, self.untaught(truth.spec), "transfer")
+        if strength(truth.spec) < 1:
+            error = rate_error(speaker, truth, drawn[0])
+            return [Gate("error of the designed rate, untaught", error, 0.1, at_least=False)]
         rng = Random("told")
         told = [[self.with_telling(rng, truth.spec, each) for each in side] for side in drawn]
         own, its = (
@@ -212,6 +215,11 @@ class ToldFamily(Family):
         rng = Random(f"{self.name} {purpose}")
         pairs = [self.pair(rng, HELD, spec, kinds) for _ in range(GATED)]
         return [list(side) for side in zip(*pairs, strict=True)]
+
+
+def rate_error(speaker: Speaker, truth: Truth, drawn: Sequence[Exercise]) -> float:
+    """Return how far the sampled behaviour is from the designed rate."""
+    return abs(sampled(speaker, drawn) - LOUD * strength(truth.spec))
 
 
 def score(speaker: Speaker, drawn: Sequence[Exercise]) -> float:
