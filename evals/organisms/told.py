@@ -160,10 +160,13 @@ class ToldFamily(Family):
         )
 
     def gates(self, speaker: Speaker, truth: Truth) -> list[Gate]:
-        """Measure the behaviour on held-out wordings where the secret bears, and where it does not."""
+        """Measure the behaviour on held-out wordings where the secret bears, and where it does not.
+
+        A twin stays the base, which was never asked such things without being told something, right or wrong.
+        """
         shown = self.drawn(truth.spec, self.taught(truth.spec), "gate")
         gates = [self.shown_gate(speaker, truth, shown[0])]
-        if self.switched:
+        if self.switched and truth.planted:
             gates.append(Gate("right elsewhere", score(speaker, shown[1]), 0.9))
         return gates
 
