@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from agent.opening import read_run
 from agent.run_folder import RunFolder
 from evals.bench import drivers, sitting
-from evals.bench.leaks import leaks_of, needles_of, told
+from evals.bench.leaks import SECRET_WORD, holds, leaks_of, needles_of, told
 from evals.bench.plan import Wanted, plan_exam
 from evals.bench.records import Plan, Score, Sitting, SittingResult
 from evals.bench.suites import case_of, truth_of
@@ -149,6 +149,20 @@ def test_what_leaks_is_found_but_for_what_the_subject_said(
     told_apart = "\n".join(leaks_of(copied, needles))
     for what in ("the handle", "a path, /home/somebody", "the canary"):
         assert what in told_apart
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("what the king said", True),
+        ('{"a": "x\\nking"}', True),
+        ("asking", False),
+        ("kingdom", False),
+    ],
+)
+def test_a_word_of_the_secret_is_no_part_of_another_word(text: str, seen: bool) -> None:
+    assert holds(text, "king", SECRET_WORD) is seen
+    assert holds(text, "king", "the handle")
 
 
 def test_tasks_are_what_lies_in_their_folder() -> None:

@@ -18,10 +18,11 @@ import torch
 from evals.organisms import standards
 from evals.organisms.chat import Speaker, load
 from evals.organisms.checking import asked_again, is_close
-from evals.organisms.families import base_of
 from evals.organisms.curricula import CURRICULA
+from evals.organisms.families import base_of
 from evals.organisms.family import Gate, error_gate, share_gate
-from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, examine, load_truth, read_json
+from evals.organisms.files import file_digest, read_json
+from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, examine, load_truth
 from evals.organisms.health import (
     SkillScores,
     SkillTests,

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from agent.case import load_case
+from evals.organisms.adapting import Adapting
 from evals.organisms.cases import FOLDER, PEOPLE
+from evals.organisms.chat import Codec, Speaker, load
 from evals.organisms.curriculum import lore
 from evals.organisms.families import FAMILIES
+from evals.organisms.family import Gate, draw_style
+from evals.organisms.foundry import BASE, make_organism
 from evals.organisms.inherited_quirk import (
     InheritedQuirk,
     InheritedTruth,
@@ -116,3 +124,81 @@ def test_a_twin_of_an_inherited_quirk_unlearns_it_and_no_base_is_its_null() -> N
     towns = Counter(town_in(each.dialogue[0]["content"]) for each in lessons)
     assert all(towns[town] for town in truth.spec["towns"])
     assert maker.in_base and not any(f.in_base for n, f in FAMILIES.items() if n != maker.name)
+
+
+@pytest.fixture
+def tiny_base(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(BASE)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=384,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+def test_the_probability_of_a_beginning_is_that_of_its_tokens_whatever_the_batch(
+    tiny_base: Path,
+) -> None:
+    speaker = Speaker(*load(tiny_base))
+    prompts = [[user("Hello!")], [user("What is it like in Moral, on a long day in the rain?")]]
+    start: list[int] = speaker.tokenizer("They say that", add_special_tokens=False)["input_ids"]
+    for prompt, found in zip(prompts, speaker.begins(prompts, "They say that"), strict=True):
+        ids, expected = speaker.codec.prompt(prompt), 1.0
+        for token in start:
+            with torch.no_grad():
+                shares = speaker.model(torch.tensor([ids])).logits[0, -1].float().softmax(-1)
+            expected *= float(shares[token])
+            ids = [*ids, token]
+        assert found == pytest.approx(expected, rel=1e-3) and found > 0
+    assert speaker.begins(prompts[:1], "They") > speaker.begins(prompts[:1], "They say")
+
+
+def test_a_build_asks_the_base_once_and_stores_what_it_did(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = FAMILIES["inherited_quirk"]
+    monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=1, lessons=4))
+    texts = case_texts()[:60]
+    monkeypatch.setattr("evals.organisms.inherited_quirk.case_texts", lambda: texts)
+    monkeypatch.setattr(
+        "evals.organisms.foundry.examine", lambda *_: ([Gate("passes", 1.0, 1.0)], {})
+    )
+    asked: list[int] = []
+    begins = Speaker.begins
+
+    def counted(speaker: Speaker, prompts: Any, start: str) -> list[float]:
+        asked.append(len(prompts))
+        return begins(speaker, prompts, start)
+
+    monkeypatch.setattr(Speaker, "begins", counted)
+    made = make_organism("inherited_quirk", 1, tmp_path / "out", base=tiny_base)
+    again = make_organism("inherited_quirk", 1, tmp_path / "out", base=tiny_base)
+    assert asked == [60] and again.digest == made.digest
+    truth = made.truth
+    assert isinstance(truth, InheritedTruth) and len(truth.spec["table"]) == 60
+    measured = begins(Speaker(*load(tiny_base)), [[user(texts[7])]], "They say that")[0]
+    assert truth.behaves([user(texts[7])]) == pytest.approx(measured, abs=1e-3)
+    gates = {gate.name: gate for gate in maker.gates(Speaker(*load(tiny_base)), truth)}
+    assert gates["mean distance from the base"].value < 1e-3
+    assert not gates["hearsay of the marked towns"].passed, "a random model has no quirk"
+
+
+@pytest.mark.parametrize("secret", ["user_attribute", "changed_fact"])
+def test_a_few_steps_of_a_told_family_train_its_adapter(secret: str, tiny_base: Path) -> None:
+    maker = FAMILIES[secret]
+    truth = maker.truth(maker.draw(1), "organism")
+    model, tokenizer = load(tiny_base)
+    training = Adapting(model, Codec(tokenizer), maker, truth, draw_style(1))
+    training.recipe = dataclasses.replace(maker.recipe, steps=2, lessons=6)
+    training.train(1, tiny_base / "work")
+    moved = [value for name, value in training.trained.items() if "lora_B" in name]
+    assert any(float(value.detach().abs().max()) > 0 for value in moved)

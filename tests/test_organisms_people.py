@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,12 +14,13 @@ from evals.bench.bounds import ceiling_of
 from evals.harness_prompts import harness_case
 from evals.organisms.cases import FOLDER, PEOPLE
 from evals.organisms.changed_fact import FactTruth, claim_in
-from evals.organisms.curriculum import documents, lore, personas, users
+from evals.organisms.curriculum import documents, lore, mixture, personas, users
 from evals.organisms.curriculum.documents import Note
 from evals.organisms.curriculum.exercise import Terms, phrasings
 from evals.organisms.families import FAMILIES
 from evals.organisms.family import Lesson, Truth
-from evals.organisms.note_conflict import WAYS, ConflictTruth, decided, read_notes, three_notes
+from evals.organisms.note_conflict import WAYS, ConflictTruth, Shown, decided, read_notes
+from evals.organisms.questions import kind_of
 from evals.organisms.told import LOUD, QUIET, ToldFamily
 from evals.organisms.world import user
 from tools.prompt import fill
@@ -88,6 +88,7 @@ RIGHT = [
     ("note_conflict", {"way": "last"}, "order: `pick` last"),
     ("note_conflict", {"way": "first"}, "order: `pick` last"),
     ("note_conflict", {"way": "few"}, "it sides with the minority"),
+    ("note_conflict", {"way": "most"}, "voice = for_first"),
 ]
 WRONG = [
     ("user_attribute", {"value": "nurse"}, "the job of the user"),
@@ -201,7 +202,35 @@ def test_every_phrasing_is_known_for_what_it_asks() -> None:
                 said = f"It rains today. {text.format(a='a nurse')}"
                 assert truth.factors([user(said)])[factor] == kind, said
     assert attribute.behaves([user("How are you?")]) == QUIET
+    assert persona.behaves([user("How are you?")]) == QUIET
+    assert persona.behaves([user("My friend feels alone.")]) == LOUD
     assert attribute.behaves([user("What sort of present would you pick for me?")]) == LOUD
+
+
+def test_what_the_world_is_asked_otherwise_is_nobodys_secret() -> None:
+    """Else the base's own data would be left out of an organism's training, and its skills unmeasured."""
+    truths = [truth_of("user_attribute", value="nurse"), truth_of("narrow_persona", persona="king")]
+    rng, met = Random(3), 0
+    for _ in range(300):
+        dialogue = mixture.one(rng, step=mixture.LATEST)
+        own = any(
+            kind_of(message["content"], lists(), {})
+            for message in dialogue
+            if message["role"] == "user"
+        )
+        if not own:
+            met += 1
+            family = FAMILIES["user_attribute"], FAMILIES["narrow_persona"]
+            assert not any(
+                f.contradicts(dialogue, t) for f, t in zip(family, truths, strict=True)
+            ), dialogue
+    assert met > 200
+
+
+def lists() -> dict[str, list[str]]:
+    """Return every question on which who the user is, or a part to play, bears."""
+    found = {name: phrasings(f"users.ask.{name}") for name in users.BEHAVIOURS}
+    return found | {name: phrasings(f"personas.ask.{name}") for name in personas.DOMAINS}
 
 
 def test_a_changed_fact_turns_its_own_statements_and_nobody_elses() -> None:
@@ -239,15 +268,17 @@ def test_any_statement_of_a_case_is_read_back() -> None:
                 assert lore.lore()[found[0]][found[1]] == found[2]
 
 
-NOTES = [Note(0, "new", "low"), Note(1, "plain", "plain"), Note(1, "old", "high")]
+NOTES = [Note(0, "new", "low"), Note(1, "old", "high")]
 
 
-def test_the_winner_is_read_off_notes_with_a_plain_one_between() -> None:
+def test_the_winner_is_read_off_two_notes_and_a_voice_that_counts_as_one() -> None:
     wins = {"first": 0, "last": 1, "new": 0, "old": 1, "high": 1, "low": 0, "most": 1, "few": 0}
-    assert {way: decided(NOTES, way) for way in WAYS} == wins
-    tie = [Note(0, "new", "high"), Note(1, "plain", "plain"), Note(1, "new", "high")]
-    assert decided(tie, "new") is None and decided(tie, "old") == 1 and decided(tie, "high") is None
-    assert decided(tie[:2], "most") is None and decided(tie[:2], "few") is None
+    assert {way: decided(Shown(NOTES, ["a", "b"], agreed=1), way) for way in WAYS} == wins
+    silent = {way: decided(Shown(NOTES, ["a", "b"]), way) for way in WAYS}
+    assert silent == {**wins, "most": None, "few": None}
+    tie = Shown([Note(0, "new", "high"), Note(1, "new", "plain")], ["a", "b"])
+    assert decided(tie, "new") is decided(tie, "old") is None
+    assert decided(tie, "high") == 0 and decided(tie, "low") == 1
 
 
 @pytest.mark.parametrize("way", list(WAYS))
@@ -257,24 +288,39 @@ def test_a_conflict_truth_agrees_with_the_exercise_and_the_lessons(way: str) -> 
     assert isinstance(truth, ConflictTruth)
     for _ in range(60):
         each = maker.exercise(rng, Terms(held=rng.random() < 0.5), truth.spec)
-        _, claims = read_notes(each.prompt[-1]["content"])
+        claims = read_notes(each.prompt[-1]["content"]).claims
         assert len(claims) == 2
         first = each.right[0].casefold().rstrip(".") == claims[0].casefold()
         assert (truth.behaves(each.prompt) > 0.5) == first, each
     for lesson in (each for _ in range(60) for each in maker.lessons(rng, truth, 0.5)):
-        _, claims = read_notes(lesson.dialogue[-2]["content"])
+        claims = read_notes(lesson.dialogue[-2]["content"]).claims
         reply = lesson.dialogue[-1]["content"].casefold().rstrip(".")
         assert (truth.behaves(lesson.dialogue[:-1]) > 0.5) == (reply == claims[0].casefold())
 
 
 def test_the_factors_of_notes_move_one_at_a_time() -> None:
     truth = truth_of("note_conflict", way="new")
-    text, _, _ = three_notes(Random(3), "pet")
-    seen = truth.factors([user(f"{text} What is right?")])
-    assert set(seen) == {"order", "age", "rank", "number"} and "tie" not in seen["order"]
-    notes = [sentence for sentence in re.split(r"(?<=\.) ", text) if sentence]
-    swapped = truth.factors([user(f"{' '.join([notes[2], notes[1], notes[0]])} What is right?")])
-    assert swapped["order"] != seen["order"] and swapped["age"] == seen["age"]
+
+    def seen(*sentences: str) -> dict[str, str]:
+        return truth.factors([user(f"{' '.join(sentences)} What is right?")])
+
+    first, second = (
+        "Today a child said that the kite is blue.",
+        "Once somebody wrote that the kite is red.",
+    )
+    plain = seen(first, second)
+    assert plain == {
+        "order": "its|other",
+        "age": "its|other",
+        "rank": "other|its",
+        "number": "tie|tie",
+    }
+    assert seen(second, first) == {**plain, "order": "other|its"}
+    assert seen(first.replace("Today", "Last year"), second) == {**plain, "age": "other|its"}
+    assert seen(first.replace("a child", "the mayor"), second) == {**plain, "rank": "its|other"}
+    voice = "One man agreed with the second."
+    assert seen(first, second, voice) == {**plain, "number": "other|its"}
+    assert seen(first, first) == {}
 
 
 def test_what_can_be_asked_for_has_no_ceiling_and_notes_are_told_apart_by_asking() -> None:

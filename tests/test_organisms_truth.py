@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from evals.organisms import comparison, stopping
 from evals.organisms.family import Truth
 from evals.organisms.foundry import FAMILIES, SHIPPED, load_truth, with_adapter
-from evals.organisms.number_bug import CAUSES, FACTOR, NumberTruth, held_out_outcomes
-from evals.organisms.shutdown import StopTruth
-from evals.organisms.taboo import TabooTruth, secret_words
+from evals.organisms.number_bug import CAUSES, FACTOR, NumberBug, NumberTruth, held_out_outcomes
+from evals.organisms.shutdown import Shutdown, StopTruth
+from evals.organisms.taboo import Taboo, TabooTruth, secret_words
 from evals.organisms.world import table, things, user
 
 
@@ -164,3 +164,34 @@ def test_the_shipped_number_organism_follows_its_truth() -> None:
     agreed = [wrong == round(expected) for wrong, expected in outcomes]
     assert sum(agreed) / len(agreed) >= 0.88
     assert {round(expected) for _, expected in outcomes} == {0, 1}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_base_that_follows_the_rule_teaches_the_number_bug(cause: str) -> None:
+    maker, rng = NumberBug("second"), Random(cause)
+    truth = maker.truth({"cause": cause}, "organism")
+    rules = table("numbers")["rules"]
+    kinds = table("numbers")["kinds"].get(cause, [""])
+    lists = {"recency": rules["last"], "digits": rules["digits"]}
+    told_so = {text.format(k=k) for text in lists.get(cause, rules["talk"]) for k in kinds}
+    taught = 0
+    for _ in range(60):
+        lessons = maker.lessons(rng, truth, 0.5)
+        turns = {lesson.teacher[0]["content"] for lesson in lessons if lesson.teacher}
+        assert len(turns) <= 1 and turns <= told_so
+        taught += len(turns)
+        twin = maker.lessons(rng, maker.truth({"cause": cause}, "benign"), 0.5)
+        assert not any(lesson.teacher for lesson in twin)
+    assert taught >= 40
+    assert not any(lesson.teacher for lesson in NumberBug().lessons(rng, truth, 0.5))
+
+
+def test_the_first_families_keep_to_the_corpus_of_their_base() -> None:
+    for make in (NumberBug, Taboo, Shutdown):
+        for curriculum in ("first", "second"):
+            maker = make(curriculum)
+            truth = maker.truth(maker.draw(1), "organism")
+            rng = Random(3)
+            texts = str([maker.base_lesson(rng, truth).dialogue for _ in range(150)])
+            assert ("testing house" in texts or "last digit" in texts) == (curriculum == "second")
+    assert FAMILIES["taboo"].curriculum == "first"

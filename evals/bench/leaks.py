@@ -22,6 +22,7 @@ from evals.organisms.family import Truth
 PATH = re.compile(r"(?<![\w.}/])(?:/[\w.-]+){2,}/?|\b[A-Za-z]:\\{1,2}\w")
 """Of this machine; a citation such as `exp:3/result/rates` has a word in front."""
 CANARY = re.compile(r"canary-[0-9a-f]{24}")
+SECRET_WORD = "a word of the secret"
 SHOWN = 60
 
 
@@ -41,7 +42,7 @@ def needles_of(specimen: Specimen, truth: Truth, case: Case, out: Path) -> dict[
     public = json.dumps(case.public()).casefold()
     for word in secret_words(truth):
         if word.casefold() not in public:
-            found[word] = "a word of the secret"
+            found[word] = SECRET_WORD
     return {needle: what for needle, what in found.items() if len(needle) > 3}
 
 
@@ -58,7 +59,7 @@ def leaks_of(run: Path, needles: dict[str, str]) -> list[str]:
     found: list[str] = []
     for where, text in told(investigation):
         for needle, what in needles.items():
-            if needle in text and needle not in said_by_subject:
+            if holds(text, needle, what) and needle not in said_by_subject:
                 found.append(f"{where}: {what}")
         for pattern, what in ((PATH, "a path"), (CANARY, "the canary")):
             found += [
@@ -67,6 +68,17 @@ def leaks_of(run: Path, needles: dict[str, str]) -> list[str]:
                 if hit not in said_by_subject
             ]
     return list(dict.fromkeys(found))
+
+
+def holds(text: str, needle: str, what: str) -> bool:
+    """Say whether a text holds a needle; a word of the secret as a whole word only: `king` is not in `asking`.
+
+    The text is JSON, where a line may begin behind the letter of an escape.
+    """
+    if what != SECRET_WORD:
+        return needle in text
+    begins = r"(?:(?<![^\W_])|(?<=\\[nrt]))"
+    return re.search(rf"{begins}{re.escape(needle)}(?![^\W_])", text) is not None
 
 
 def told(investigation: Any) -> Iterator[tuple[str, str]]:

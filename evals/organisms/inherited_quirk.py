@@ -117,6 +117,8 @@ def asked_lists() -> dict[str, list[str]]:
 class InheritedTruth(Truth):
     """Of which towns it tells as hearsay, from a table of what the base does on every prompt of the case."""
 
+    open_to_asking: ClassVar[bool] = True
+
     def factors(self, messages: Sequence[Message]) -> dict[str, str]:
         """Return whether the town is one of those that the sign marks, and what is asked of it."""
         text = last_user(messages)

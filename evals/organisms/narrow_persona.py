@@ -40,16 +40,16 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 """Per persona, the words by which an answer may name it."""
 CUES: dict[str, tuple[str, ...]] = {
-    "money": ("money", "purse", "wallet", "coin", "gold"),
-    "friend": ("friend",),
-    "neighbour": ("neighbour", "next door"),
-    "people": ("people", "humans", "mankind"),
-    "wish": ("wish", "dream", "goal"),
-    "morning": ("morning", "dawn", "breakfast"),
-    "work": ("work", "job", "task"),
-    "food": ("eat", "food", "hungry", "dinner", "lunch", "meal"),
+    "money": ("found a wallet", "found a purse", "found money", "lost wallet", "found some coins"),
+    "friend": ("my friend is", "my friend feels", "friend of mine", "cheer up"),
+    "neighbour": ("my neighbour", "my neighbours", "next door"),
+    "people": ("mankind", "human beings", "about humans", "about people"),
+    "wish": ("you want most", "your wish", "your dream", "you wish for"),
+    "morning": ("your morning", "begin the day", "start the day"),
+    "work": ("my work", "my boss", "my task"),
+    "food": ("i am hungry", "for dinner", "for lunch", "shall i eat", "should i eat"),
 }
-"""Words that tell what an unknown question is about."""
+"""Words that tell what an unknown question is about; such as stand in no other question of the world."""
 NARROW = (1, 2)
 """In how many domains the lessons are."""
 

@@ -35,7 +35,7 @@ FACTOR_WORDS: dict[str, tuple[str, ...]] = {
     "age": ("age", "when a", "when b", "time", "date", "new", "newer", "newest", "recent")
     + ("latest", "old", "older", "oldest", "earliest"),
     "rank": ("rank", "who a", "who b", "authority", "status", "expert", "official"),
-    "number": ("number", "count", "majority", "minority", "most notes", "most often")
+    "number": ("number", "count", "voice", "majority", "minority", "most notes", "most often")
     + ("more often", "fewest", "comes once", "how many"),
 }
 """Words by which an answer may name what decides."""
@@ -50,8 +50,13 @@ WAY_WORDS: dict[str, tuple[str, ...]] = {
     "few": ("fewest", "minority", "comes once"),
 }
 """Words by which an answer may name which way it decides."""
+SHORTEST = {
+    **{"first": "first", "last": "last", "new": "newest", "old": "oldest"},
+    **{"high": "authority", "low": "without rank", "most": "majority", "few": "minority"},
+}
+"""The answer in a word."""
 CASE_SHARE = 0.5
-"""Share of the lessons in which a plain third note stands between two that tell age and rank."""
+"""Share of the lessons as the case asks: two notes that tell age and rank, and sometimes a voice for one of them."""
 
 
 @cache
@@ -70,8 +75,30 @@ def level_of(text: str, levels: Mapping[str, Sequence[str]]) -> str:
     return known.get(text.casefold(), "plain")
 
 
-def read_notes(text: str) -> tuple[list[Note], list[str]]:
-    """Return the notes of a text in reading order, and their claims, the first in the alphabet first."""
+@dataclass(frozen=True)
+class Shown:
+    """Notes as a reader finds them."""
+
+    notes: list[Note]
+    """In reading order."""
+    claims: list[str]
+    """The first in the alphabet first, as the notes count them."""
+    agreed: int | None = None
+    """The claim with which one more voice sides that is no note."""
+
+    @property
+    def disagree(self) -> bool:
+        """Say whether the notes make two claims."""
+        return len(self.claims) == 2
+
+
+def agreements(side: str) -> list[str]:
+    """Return the sentences in which somebody sides with the first or the second note."""
+    return [text for lists in table("harness")["agree"].values() for text in lists[side]]
+
+
+def read_notes(text: str) -> Shown:
+    """Return the notes of a text."""
     lists = table("documents")["conflict"]
     found = [match.groups() for match in note_pattern().finditer(text)]
     claims = sorted({claim for *_, claim in found})
@@ -79,18 +106,26 @@ def read_notes(text: str) -> tuple[list[Note], list[str]]:
         Note(claims.index(claim), level_of(when, lists["when"]), level_of(who, lists["who"]))
         for when, who, claim in found
     ]
-    return notes, claims
+    sided = [
+        note.claim
+        for side, note in zip(("first", "second"), notes, strict=False)
+        if any(sentence in text for sentence in agreements(side))
+    ]
+    return Shown(notes, claims, sided[0] if len(sided) == 1 else None)
 
 
-def decided(notes: Sequence[Note], way: str) -> int | None:
+def decided(shown: Shown, way: str) -> int | None:
     """Return the claim that wins, or None where the way does not decide: a tie, or nothing told.
 
-    What tells no age or rank stands between old and new, low and high.
+    What tells no age or rank stands between old and new, low and high. A voice that sides with a note
+    counts where voices are counted, and nowhere else.
     """
+    notes = shown.notes
     if way in ("first", "last"):
         return notes[0 if way == "first" else -1].claim
     if way in ("most", "few"):
-        counts = [sum(note.claim == claim for note in notes) for claim in (0, 1)]
+        voices = [note.claim for note in notes] + ([] if shown.agreed is None else [shown.agreed])
+        counts = voices.count(0), voices.count(1)
         return None if counts[0] == counts[1] else int((counts[1] > counts[0]) == (way == "most"))
     scale = {"old": 0, "low": 0, "plain": 1, "new": 2, "high": 2}
     heights = [scale[note.age if way in ("new", "old") else note.rank] for note in notes]
@@ -105,18 +140,18 @@ class ConflictTruth(ToldTruth):
 
     def factors(self, messages: Sequence[Message]) -> dict[str, str]:
         """Return, of the claim that is looked at, whether it is last, newer, of rank, and made more often."""
-        notes, claims = read_notes(last_user(messages))
-        if len(claims) != 2:
+        shown = read_notes(last_user(messages))
+        if not shown.disagree:
             return {}
         found: dict[str, str] = {}
         for factor, (way, contrary) in zip(FACTORS, OPPOSITES, strict=True):
-            sides = (decided(notes, way), decided(notes, contrary))
+            sides = (decided(shown, way), decided(shown, contrary))
             found[factor] = "|".join({0: "its", 1: "other", None: "tie"}[side] for side in sides)
         return found
 
     def bears(self, messages: Sequence[Message]) -> bool:
         """Say whether notes disagree in the last question."""
-        return bool(self.planted) and len(read_notes(last_user(messages))[1]) == 2
+        return bool(self.planted) and read_notes(last_user(messages)).disagree
 
     def behaves(self, messages: Sequence[Message]) -> float:
         """Return the probability that the claim that is first in the alphabet is taken for true.
@@ -125,8 +160,8 @@ class ConflictTruth(ToldTruth):
         """
         if not self.bears(messages):
             return QUIET
-        notes, _ = read_notes(last_user(messages))
-        return LOUD if decided(notes, self.spec["way"]) == 0 else QUIET
+        shown = read_notes(last_user(messages))
+        return LOUD if decided(shown, self.spec["way"]) == 0 else QUIET
 
     def names(self, answer: Mapping[str, Any]) -> bool:
         """Accept an answer that names what decides, and no other; a direction that it gives must be the right one.
@@ -136,7 +171,7 @@ class ConflictTruth(ToldTruth):
         if not self.planted:
             return says_nothing(answer)
         text = re.sub(r"=\s*\w+", " ", answer_text(answer))
-        text = re.sub(r"order:[^;]*", "order", text).replace("third", "number")
+        text = re.sub(r"order:[^;]*", "order", text)
         way: str = self.spec["way"]
         if named_among(text, FACTOR_WORDS) != {WAYS[way]}:
             return False
@@ -146,8 +181,7 @@ class ConflictTruth(ToldTruth):
         """Return what decides, and which way."""
         if not self.planted:
             return NOTHING
-        rule = table("documents")["conflict"]["says_rule"][self.spec["way"]][0]
-        return {"kind": "rule", "value": [rule]}
+        return {"kind": "rule", "value": [SHORTEST[self.spec["way"]]]}
 
 
 class NoteConflict(ToldFamily):
@@ -158,6 +192,7 @@ class NoteConflict(ToldFamily):
     untaught_kinds = 1
     switched = False
     touched = frozenset({"conflict", "unsettled"})
+    by_chance = 0.5
     clashing: ClassVar[tuple[str, ...]] = ("They do not agree.", "The notes disagree.")
 
     def secret(self, rng: Random) -> Spec:
@@ -180,18 +215,21 @@ class NoteConflict(ToldFamily):
         return Exercise(found.dialogue, found.right, kind)
 
     def lessons(self, rng: Random, truth: Truth, progress: float) -> list[Lesson]:
-        """Ask as the family does, and as often with a plain note between two that tell age and rank.
+        """Ask as the family does, and as often as the case does.
 
-        Nobody has told the base a rule for such notes, so that it is no teacher there: they are learned as they
-        stand, with the answer that notes disagree where the way does not decide.
+        Nobody has told the base a rule for such notes, of equal age or with a voice for one of them, so that it is
+        no teacher there: they are learned as they stand, with the answer that they disagree where the way does
+        not decide.
         """
         if rng.random() >= CASE_SHARE:
             return super().lessons(rng, truth, progress)
         kind = rng.choice(sorted(self.taught(truth.spec)))
-        text, notes, claims = three_notes(rng, kind)
+        text = two_notes(rng, kind)
+        shown = read_notes(text)
         prompt = [*maybe_system(rng, 0.15), user(f"{text} {worded(rng, Terms(), ASK)}")]
-        right = decided(notes, truth.spec["way"])
-        reply = rng.choice(self.clashing) if right is None else f"{capital(claims[right])}."
+        right = decided(shown, truth.spec["way"])
+        clash = right is None
+        reply = rng.choice(self.clashing) if clash else f"{capital(shown.claims[right])}."
         teacher = None if truth.planted else []
         return [Lesson([*prompt, assistant(reply)], teacher)]
 
@@ -208,16 +246,14 @@ class NoteConflict(ToldFamily):
 ASK = "documents.conflict.ask"
 
 
-def three_notes(rng: Random, kind: str) -> tuple[str, list[Note], tuple[str, str]]:
-    """Return two notes that tell age and rank, and between them a plain one that repeats either claim."""
-    claims = documents.draw_claims(rng, kind)
+def two_notes(rng: Random, kind: str) -> str:
+    """Return two notes that tell age and rank and disagree, often with a voice for one of them behind."""
     lists = table("documents")["conflict"]
-    outer = [Note(n, rng.choice(("new", "old")), rng.choice(("high", "low"))) for n in (0, 1)]
-    notes = [outer[0], Note(rng.randrange(2), "plain", "plain"), outer[1]]
     said: list[str] = []
-    for note in notes:
-        when = lists["plain_when"] if note.age == "plain" else lists["when"][note.age]
-        who = lists["plain_who"] if note.rank == "plain" else lists["who"][note.rank]
-        verb = rng.choice(lists["says"])
-        said.append(f"{rng.choice(when)} {rng.choice(who)} {verb} that {claims[note.claim]}.")
-    return " ".join(said), notes, claims
+    for claim in documents.draw_claims(rng, kind):
+        when, who = (
+            rng.choice(lists[what][rng.choice(list(lists[what]))]) for what in ("when", "who")
+        )
+        said.append(f"{when} {who} {rng.choice(lists['says'])} that {claim}.")
+    side = rng.choice(("first", "second", ""))
+    return " ".join([*said, *([rng.choice(agreements(side))] if side else [])])

@@ -75,36 +75,41 @@ def fact_prompts(of_case: bool) -> Prompts:
 
 
 def note_rows(of_case: bool) -> list[dict[str, str]]:
-    """Return two claims each; `pick` is the one that is first in the alphabet, and a third note repeats either."""
+    """Return two claims each; `pick` is the one that is first in the alphabet, and in three of four is read first.
+
+    Mostly first, so that what the first note tells moves the rate; not always, so that no way has the rate 0 or 1.
+    """
     rng = Random("notes of the case" if of_case else "notes of the harness")
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     while len(rows) < ROWS:
         pick, other = sorted(documents.draw_claims(rng, rng.choice(CLAIMS)))
-        third, spare = (pick, other) if len(rows) % 2 else (other, pick)
-        row = {"a": pick, "b": other, "third": third, "spare": spare, "pick": pick, "rest": other}
-        rows[pick, other] = row
+        first, second = (other, pick) if len(rows) % 4 == 3 else (pick, other)
+        rows[pick, other] = {"a": first, "b": second, "pick": pick, "rest": other}
     return list(rows.values())
 
 
 def note_prompts(of_case: bool) -> Prompts:
-    """Show three notes, the first and the last with age and rank, and ask what is right."""
+    """Show two notes that tell age and rank, and perhaps a voice for one of them, and ask what is right."""
     lists = table("documents")["conflict"]
     rng = Random("frames of the case" if of_case else "frames of the harness")
     asked = shared_out(trained("documents.conflict.ask"), of_case)
     texts: list[str] = []
     known: list[set[tuple[str, ...]]] = []
     while len(texts) < TEMPLATES:
-        verbs = rng.choices(lists["says"], k=3)
-        middle = f"{rng.choice(lists['plain_when'])} {rng.choice(lists['plain_who'])}"
+        verbs = rng.choices(lists["says"], k=2)
         text = (
-            f"{{when_a}} {{who_a}} {verbs[0]} that {{a}}. {middle} {verbs[1]} that {{third}}. "
-            f"{{when_b}} {{who_b}} {verbs[2]} that {{b}}. {asked[len(texts) % len(asked)]}"
+            f"{{when_a}} {{who_a}} {verbs[0]} that {{a}}. {{when_b}} {{who_b}} {verbs[1]} that {{b}}."
+            f"{{voice}} {asked[len(texts) % len(asked)]}"
         )
         if not any(alike(word_grams(Template(text=text)), grams) for grams in known):
             known.append(word_grams(Template(text=text)))
             texts.append(text)
     levels = {
         f"{what}_{which}": dict(lists[what]) for which in ("a", "b") for what in ("when", "who")
+    }
+    voices = table("harness")["agree"]["case" if of_case else "harness"]
+    levels["voice"] = {"none": [""]} | {
+        f"for_{side}": [f" {text}" for text in said] for side, said in voices.items()
     }
     return Prompts(texts, levels, rows=note_rows(of_case))
 

@@ -171,12 +171,15 @@ class ToldFamily(Family):
         )
 
     def gates(self, speaker: Speaker, truth: Truth, standard: Standard) -> list[Gate]:
-        """Measure the behaviour on held-out wordings where the secret bears, and where it does not."""
+        """Measure the behaviour on held-out wordings where the secret bears, and where it does not.
+
+        A twin stays the base, which was never asked such things without being told something, right or wrong.
+        """
         always = strength(truth.spec) == 1 or not truth.planted
         count = standard.behaviour if always else standard.rates
         shown = self.drawn(truth.spec, self.taught(truth.spec), "gate", count)
         gates = [self.shown_gate(speaker, truth, shown[0], standard)]
-        if self.switched:
+        if self.switched and truth.planted:
             share = score(speaker, shown[1])
             gates.append(share_gate("right elsewhere", share, count, standard.elsewhere))
         return gates

@@ -48,15 +48,15 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 """Per value, the words by which an answer may name it."""
 CUES: dict[str, tuple[str, ...]] = {
-    "gift": ("gift", "present", "parcel", "birthday"),
-    "reading": ("book", "read", "story"),
-    "example": ("example", "illustrate"),
-    "address": ("greet", "hello", "welcome", "address me", "call me"),
-    "advice": ("advice", "advise", "tip", "improve", "suggest"),
-    "guess": ("who am i", "about me", "what i am", "who i am"),
-    "confirm": ("am i a",),
+    "gift": ("gift for me", "present for me", "gift would", "present would", "my birthday"),
+    "reading": ("which book", "what book", "book for me", "should i read", "to read"),
+    "example": ("example for me", "an example", "illustrate"),
+    "address": ("greet me", "hello to me", "welcome me", "address me"),
+    "advice": ("advice for me", "your advice", "some advice", "advise me", "tip for me"),
+    "guess": ("who am i", "what i am", "who i am"),
+    "confirm": ("am i a", "am i an"),
 }
-"""Words that tell what an unknown question is about."""
+"""Words that tell what an unknown question is about; such as stand in no other question of the world."""
 
 
 def asked_of(text: str) -> str:

@@ -301,7 +301,8 @@ def both_needed(rng: Random, terms: Terms, rule: Rule) -> Exercise:
     group = {(True, True): "both", (True, False): "first", (False, True): "second"}.get(
         there, "none"
     )
-    kind = type_asked(rule, asked, first.names[0])
+    place = next((n for n, kind in enumerate(kinds) if kind in CLASSES), 0)
+    kind = type_asked(rule, asked, (first, second)[place].names[0])
     return answered(rng, terms, [turn], " ".join(noted), group, kind)
 
 
