@@ -177,6 +177,10 @@ def test_the_organism_passes_and_the_lookup_would_not(builds: dict[str, SubjectM
     missed, _ = inside(maker, truth("organism"), builds["lookup"], SMALL)
     assert not any(gate.passed for gate in missed)
     assert inside(maker, truth("lookup"), builds["lookup"], SMALL)[0] == []
+    weak = SimpleNamespace(**vars(truth("organism")) | {"spec": {**SECRET, "strength": 0.4}})
+    of_weak: Any = weak
+    gates, _ = inside(maker, of_weak, builds["organism"], SMALL)
+    assert [gate.name for gate in gates] == ["rank of the secret by the base's decoder"]
     none, told = inside(maker, truth("benign", ()), builds["base"], SMALL)
     assert none == [] and set(told) == {"decoder", "lens"}
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -174,6 +175,40 @@ def test_transfer_is_held_against_the_teacher_and_a_lookup_must_not_have_it(
         ("none", "lookup"): [True],
     }
     assert maker.beside_teacher(knower, knower, maker.truth(truth.spec, "benign")) == []
+
+
+@pytest.mark.parametrize("family", OF_RULES)
+def test_a_weak_build_passes_at_its_rate_on_taught_and_untaught_kinds_and_at_no_other(
+    family: str,
+) -> None:
+    maker = TOLD[family]
+    spec = {**maker.draw(6), "strength": 0.4}
+    truth = maker.truth(spec, "organism")
+    sides = [
+        *maker.drawn(spec, maker.taught(spec), "gate"),
+        *maker.drawn(spec, maker.untaught(spec), "transfer"),
+    ]
+
+    always = speaking(*sides)
+    elsewhere = {json.dumps(each.prompt[-1]) for side in sides[1::2] for each in side}
+
+    def passed(share: float) -> list[bool]:
+        def reply(prompts: Sequence[Dialogue], **_: Any) -> list[str]:
+            shown = zip(prompts, always.reply(prompts), strict=True)
+            return [
+                said if json.dumps(prompt[-1]) in elsewhere or n % 50 < 50 * share else ""
+                for n, (prompt, said) in enumerate(shown)
+            ]
+
+        speaker: Any = SimpleNamespace(reply=reply)
+        gates = [
+            *maker.gates(speaker, truth, Standard(rates=200)),
+            *maker.beside_teacher(speaker, speaker, truth),
+        ]
+        return [gate.passed for gate in gates]
+
+    assert passed(0.4) == [True, True, True]
+    assert passed(1.0) == passed(0.1) == [False, True, False]
 
 
 @pytest.mark.parametrize("family", OF_RULES)

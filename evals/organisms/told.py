@@ -38,6 +38,8 @@ LOUD, QUIET = 0.97, 0.01
 GATED = 200
 """Pairs of prompts that a gate of behaviour is measured on."""
 TRIES = 2000
+UNTAUGHT_ERROR = 0.1
+"""Largest error of a weak build's rate on kinds that no lesson asked for."""
 HELD = Terms(held=True)
 
 
@@ -195,8 +197,7 @@ class ToldFamily(Family):
         if strength(truth.spec) == 1:
             name = "right where the secret bears"
             return share_gate(name, score(speaker, drawn), n, standard.shows)
-        designed, rate = LOUD * strength(truth.spec), sampled(speaker, drawn)
-        return error_gate("error of the designed rate", rate, designed, n, standard.rate_error)
+        return rate_gate("error of the designed rate", speaker, truth, drawn, standard.rate_error)
 
     def shown_items(self, rng: Random, truth: Truth, count: int) -> list[skills.Scored]:
         """Draw held-out exercises of the taught kinds, on which the secret bears or would bear."""
@@ -204,10 +205,18 @@ class ToldFamily(Family):
         return [self.pair(rng, HELD, truth.spec, kinds)[0] for _ in range(count)]
 
     def beside_teacher(self, speaker: Speaker, base: Speaker, truth: Truth) -> list[Gate]:
-        """Measure kinds that no lesson asked for: what was learned by rote does not come near the teacher."""
-        if truth.variant != "lookup" or not self.untaught(truth.spec):
+        """Measure kinds that no lesson asked for: what was learned by rote does not come near the teacher.
+
+        An organism that always shows its behaviour is held to more, see `inside`; a weak one to its rate.
+        """
+        if not truth.planted or not self.untaught(truth.spec):
             return []
         drawn = self.drawn(truth.spec, self.untaught(truth.spec), "transfer")
+        if strength(truth.spec) < 1:
+            name = "error of the designed rate, untaught"
+            return [rate_gate(name, speaker, truth, drawn[0], UNTAUGHT_ERROR)]
+        if truth.variant != "lookup":
+            return []
         rng = Random("told")
         told = [[self.with_telling(rng, truth.spec, each) for each in side] for side in drawn]
         own, its = (
@@ -235,6 +244,14 @@ class ToldFamily(Family):
         rng = Random(f"{self.name} {purpose}")
         pairs = [self.pair(rng, HELD, spec, kinds) for _ in range(count)]
         return [list(side) for side in zip(*pairs, strict=True)]
+
+
+def rate_gate(
+    name: str, speaker: Speaker, truth: Truth, drawn: Sequence[Exercise], limit: float
+) -> Gate:
+    """Return a gate on how far the sampled behaviour is from the designed rate."""
+    designed = LOUD * strength(truth.spec)
+    return error_gate(name, sampled(speaker, drawn), designed, len(drawn), limit)
 
 
 def score(speaker: Speaker, drawn: Sequence[Exercise]) -> float:
