@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +17,12 @@ import torch
 
 from evals.organisms import standards
 from evals.organisms.chat import Speaker, load
-from evals.organisms.checking import asked_again, base_of, is_close
+from evals.organisms.checking import asked_again, is_close
 from evals.organisms.curricula import CURRICULA
+from evals.organisms.families import base_of
 from evals.organisms.family import Gate, error_gate, share_gate
-from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, examine, load_truth, read_json
+from evals.organisms.files import file_digest, read_json
+from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, examine, load_truth
 from evals.organisms.health import (
     SkillScores,
     SkillTests,
@@ -231,7 +232,7 @@ def test_a_data_sheet_says_all_that_was_measured_and_on_how_much() -> None:
     assert all(gate.n is not None for gate in gates)
     assert set(sheet["inside"]) == {"decoder", "lens", "transfer", "patching"}
     assert len(sheet["inside"]["decoder"]["layers"]) == 5
-    assert sheet["inside"]["decoder"]["classes"] == sheet["inside"]["lens"]["words"] == 5
+    assert sheet["inside"]["decoder"]["classes"] <= sheet["inside"]["lens"]["words"] == 5
     assert set(sheet["again"]) == {"behaviour", "skills"} and sheet["examined_seconds"] > 0
     assert json.loads(json.dumps(sheet, allow_nan=False)) == sheet
 
@@ -245,7 +246,7 @@ def head() -> str:
 
 
 def chosen(commit: str) -> list[Path]:
-    folders = [path.parent for path in SHIPPED.glob("*/truth.json")]
+    folders = [path.parent.parent for path in SHIPPED.glob("*/adapter/adapter_config.json")]
     return sorted(folders, key=lambda f: hashlib.sha256(f"{commit}{f.name}".encode()).digest())[:3]
 
 
@@ -262,12 +263,12 @@ def test_the_committed_counts_come_out_again() -> None:
 
 
 def test_other_commits_choose_other_organisms() -> None:
-    if len([*SHIPPED.glob("*/truth.json")]) > 3:
+    if len([*SHIPPED.glob("*/adapter")]) > 3:
         assert len({tuple(chosen(str(number))) for number in range(20)}) > 1
     assert {tuple(chosen("a"))} == {tuple(chosen("a"))}
 
 
-def test_the_base_of_a_build_is_found_by_its_digest() -> None:
+def test_the_base_of_a_build_is_the_one_of_its_family() -> None:
     for path in SHIPPED.glob("*/datasheet.json"):
-        assert base_of(read_json(path)) == BASE
-    assert not math.isnan(FULL.shows)
+        sheet = read_json(path)
+        assert file_digest(base_of(sheet["family"]) / "model.safetensors") == sheet["base"]

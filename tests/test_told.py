@@ -201,7 +201,10 @@ def test_a_weak_build_passes_at_its_rate_on_taught_and_untaught_kinds_and_at_no_
             ]
 
         speaker: Any = SimpleNamespace(reply=reply)
-        gates = [*maker.gates(speaker, truth), *maker.beside_teacher(speaker, speaker, truth)]
+        gates = [
+            *maker.gates(speaker, truth, Standard(rates=200)),
+            *maker.beside_teacher(speaker, speaker, truth),
+        ]
         return [gate.passed for gate in gates]
 
     assert passed(0.4) == [True, True, True]

@@ -104,7 +104,8 @@ def told_family(maker: Secrets) -> Tells | None:
     """Return a family as one that can tell its secret to the base, or None for one that cannot."""
     if maker.name == "taboo":
         return ToldWord()
-    return maker if hasattr(maker, "telling") else None  # pyright: ignore[reportReturnType]
+    tells = all(hasattr(maker, name) for name in ("telling", "exercise", "kinds_of", "untaught"))
+    return maker if tells else None  # pyright: ignore[reportReturnType]
 
 
 def prompt_of(dialogue: Dialogue) -> Prompt:

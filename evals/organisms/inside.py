@@ -54,6 +54,9 @@ def inside(
     }
     if truth.variant != "organism":
         return [], told
+    if truth.spec.get("strength", 1) < 1:
+        # Its likeliest replies are those of the base, though it holds what it holds.
+        return decoder_gates(found, standard), told
     return gates_of(found, crossed, carried, standard), told
 
 
@@ -84,11 +87,15 @@ def gates_of(
                 interval=crossed.interval,
             )
         )
-    if found.readable:
-        rank = found.best.organism.rank
-        name = "rank of the secret by the base's decoder"
-        gates.append(Gate(name, rank, standard.rank, at_least=False, n=found.prompts))
-    return gates
+    return [*gates, *decoder_gates(found, standard)]
+
+
+def decoder_gates(found: Decoded, standard: Standard) -> list[Gate]:
+    """Return the gate on the decoder, where it tells anything."""
+    if not found.readable:
+        return []
+    name, rank = "rank of the secret by the base's decoder", found.best.organism.rank
+    return [Gate(name, rank, standard.rank, at_least=False, n=found.prompts)]
 
 
 def plain(record: Record) -> Any:

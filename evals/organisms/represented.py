@@ -153,13 +153,13 @@ def decoded(subject: SubjectModel, family: Tells, spec: Spec, sizes: Sizes) -> D
 
 
 def told_apart(family: Tells, spec: Spec, most: int) -> tuple[list[Spec], int]:
-    """Return the classes of the decoder, in an order that is the same for all builds, and which is the secret's.
+    """Return at most so many classes, in an order that is the same for all builds, and which is the secret's.
 
-    Of more than `most` secrets a part is taken, the same for all builds, and the own one if it is not in it.
+    Of more secrets a part is taken, the same for all builds, and the own one if it is not in it.
     """
     every = family.alternatives()
     if len(every) > most:
-        every = Random(f"{family.name} classes").sample(every, most)
+        every = Random(f"{family.name} classes").sample(every, most - 1)
     answers = [answer_of(family, each) for each in every]
     own = answer_of(family, spec)
     return (every, answers.index(own)) if own in answers else ([*every, spec], len(every))
