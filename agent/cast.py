@@ -20,6 +20,7 @@ from agent.llm.conversation import Client
 from agent.llm.faults import LLMError
 from agent.llm.prices import Prices
 from agent.llm.providers import PROVIDERS, is_model, make_client
+from agent.llm.retrying import BUDGET_S
 from agent.loop import HANDED_IN, Investigator
 from agent.opening import opened_event
 from agent.person import PersonInvestigator
@@ -44,6 +45,8 @@ class Provider(Record):
     """The environment variable that holds the key of a server of one's own."""
     cassette: Path | None = None
     prices: Path | None = None
+    retry_minutes: float = BUDGET_S / 60
+    """So long a request that fails is tried again."""
 
 
 class Roles(Record):
@@ -152,7 +155,7 @@ def own_investigator(name: str) -> Investigator:
 
 def client_for(name: str, url: str | None, key_env: str | None, provider: Provider) -> Client:
     """Return the client of a model; replies are kept where the command line says so."""
-    client = make_client(name, url, key_env, say=say)
+    client = make_client(name, url, key_env, say=say, budget_s=60 * provider.retry_minutes)
     return CassetteClient(provider.cassette, client) if provider.cassette else client
 
 

@@ -16,6 +16,7 @@ from agent.options import (
     KeyEnv,
     OwnTools,
     PriceFile,
+    RetryMinutes,
     RunPath,
     Sceptic,
     SubjectKeyEnv,
@@ -94,6 +95,7 @@ def investigate(
     key_env: KeyEnv = None,
     cassette: Cassette = None,
     prices: PriceFile = None,
+    retry_minutes: RetryMinutes = 60,
     writer: Writer = None,
     sceptic: Sceptic = None,
     judge: Judges = None,
@@ -126,7 +128,13 @@ def investigate(
                 USAGE,
                 "the aggregator reads independent runs: give --independent N and what runs them",
             )
-        provider = Provider(base_url=base_url, key_env=key_env, cassette=cassette, prices=prices)
+        provider = Provider(
+            base_url=base_url,
+            key_env=key_env,
+            cassette=cassette,
+            prices=prices,
+            retry_minutes=retry_minutes,
+        )
         roles = Roles(writer=writer, sceptic=sceptic, judges=tuple(judge or ()))
         cast = make_cast(investigator, case, roles, provider)
         together = independent and sets.SetPlan(
@@ -178,6 +186,7 @@ def resume(
     key_env: KeyEnv = None,
     cassette: Cassette = None,
     prices: PriceFile = None,
+    retry_minutes: RetryMinutes = 60,
     writer: Writer = None,
     sceptic: Sceptic = None,
     judge: Judges = None,
@@ -188,7 +197,13 @@ def resume(
     from agent import session
     from agent.cast import Provider, Roles
 
-    provider = Provider(base_url=base_url, key_env=key_env, cassette=cassette, prices=prices)
+    provider = Provider(
+        base_url=base_url,
+        key_env=key_env,
+        cassette=cassette,
+        prices=prices,
+        retry_minutes=retry_minutes,
+    )
     given = Roles(writer=writer, sceptic=sceptic, judges=tuple(judge or ()))
     if sets.is_set(run_path):
         sets.drive_set(run_path, given, provider, accept_code_change=accept_code_change)

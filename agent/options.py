@@ -32,6 +32,10 @@ Cassette = Annotated[
 PriceFile = Annotated[
     Path | None, typer.Option(help="TOML with dollars per million tokens: input, output, ...")
 ]
+RetryMinutes = Annotated[
+    float,
+    typer.Option(min=0, help="So long a failing provider is asked again before the run stops."),
+]
 Judges = Annotated[
     list[str] | None,
     typer.Option(

@@ -81,7 +81,7 @@ def test_prompts_come_from_the_confirm_side_and_are_burned(done: Investigation) 
 
 def test_the_draw_depends_on_the_secret_and_on_the_registration(tmp_path: Path) -> None:
     marks: list[list[str]] = []
-    for name, secret, size in (("a", "s", 0.3), ("b", "s", 0.3), ("c", "t", 0.3), ("d", "s", 0.35)):
+    for name, secret, size in (("a", "s", 0.3), ("b", "s", 0.3), ("c", "t", 0.3), ("d", "s", 0.4)):
         investigation = opened(tmp_path / name)
         investigation.run_secret = secret
         ask(investigation, prediction(smallest_effect=size))

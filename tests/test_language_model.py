@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,7 +99,6 @@ def call(tool: str, /, **arguments: Any) -> Turn:
     return Turn(calls=(ToolCall(id=f"id-{tool}", name=tool, arguments=arguments),))
 
 
-EDIT = {"kind": "insert_text", "texts": ["Please be so kind.", "If you would."]}
 END = call("submit_report", answer={"kind": "nothing", "confidence": 0.5})
 
 
@@ -309,25 +307,6 @@ def test_long_results_keep_head_and_tail_and_numbers_are_short() -> None:
     assert (
         shown({"p": 1 / 3, "n": [12345, 1e-9, True]}) == '{"p": 0.3333, "n": [12345, 1e-09, true]}'
     )
-
-
-def test_fields_that_hold_nothing_are_not_shown_and_are_stored(tmp_path: Path) -> None:
-    """A list keeps its empty places: what could not be scored stands among what could."""
-    row = {"difference": None, "scores": [1.0, None], "inside": {"neither": None, "rate": 0.123456}}
-    assert shown(row) == '{"scores": [1.0, null], "inside": {"rate": 0.1235}}'
-    varied = call(
-        "vary_prompts",
-        items={"draw": {"templates": 3, "per_template": 1}},
-        measure={"kind": "word_count"},
-        factors=[{"name": "f", "levels": [{"name": "no"}, {"name": "yes", "edits": [EDIT]}]}],
-        with_reference=False,
-    )
-    investigation, client = drive(tmp_path / "run", [reply(varied), reply(END)])
-    told = client.requests[1].turns[-1]
-    assert isinstance(told, UserTurn) and "null" not in told.answers[0].text
-    assert not re.search(r"\d\.\d{6}", told.answers[0].text)
-    stored = investigation.exchanges[0].results[0].result
-    assert stored is not None and stored["effects"][0]["reference"] is None
 
 
 def test_the_ledger_holds_registrations_with_their_verdicts(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from agent.cast import Provider, client_for
 from agent.investigation import Spent
 from agent.llm.cassette import CassetteClient
 from agent.llm.conversation import (
@@ -24,6 +26,7 @@ from agent.llm.faults import Kind, LLMError, kind_of, seconds_of
 from agent.llm.prices import Prices
 from agent.llm.providers import is_model, make_client
 from agent.llm.retrying import RetryingClient
+from naturalist import app
 from tools.registry import ToolError
 
 
@@ -91,6 +94,15 @@ def test_the_budget_of_time_ends_the_tries_with_the_last_error() -> None:
         client.generate(request())
     assert 530 < clock.now <= 600
     assert len(told) == len(clock.slept) and "trying again in" in told[0]
+
+
+def test_the_budget_of_time_is_an_hour_unless_the_command_line_says_otherwise() -> None:
+    for provider, seconds in ((Provider(), 3600.0), (Provider(retry_minutes=5), 300.0)):
+        client = client_for("openai-chat/m", "http://127.0.0.1:9/v1", None, provider)
+        assert isinstance(client, RetryingClient) and client.budget_s == seconds
+    for command in ("investigate", "resume"):
+        said = CliRunner().invoke(app, [command, "--retry-minutes", "-1", "x"])
+        assert said.exit_code == 2 and "--retry-minutes" in said.output
 
 
 @pytest.mark.parametrize("kind", ["auth", "quota", "invalid", "context"])

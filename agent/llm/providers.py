@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from agent.llm.conversation import Client
 from agent.llm.faults import LLMError
 from agent.llm.keys import Owner, address_of, named_key
-from agent.llm.retrying import RetryingClient, Say
+from agent.llm.retrying import BUDGET_S, RetryingClient, Say
 
 PROVIDERS = ("anthropic", "openai", "openai-chat")
 INSPECT = "inspect"
@@ -39,17 +39,18 @@ def make_client(
     *,
     say: Say = lambda text: None,
     sleep: Callable[[float], None] = time.sleep,
+    budget_s: float = BUDGET_S,
 ) -> Client:
     """Return a client that retries, for the provider of `name`; raise `LLMError` without credentials.
 
     Keys and, where none is given, base URLs come from the environment; `key_env` names the variable of
-    a server's own key. `sleep` waits between tries. Inspect retries by itself.
+    a server's own key. `sleep` waits between tries, for `budget_s` in all. Inspect retries by itself.
     """
     provider, _, model = name.partition("/")
     if provider == INSPECT:
         return inspect_client(model, base_url, key_env)
     key = named_key(OWNERS[provider], base_url, key_env)
-    return RetryingClient(MAKERS[provider](key, base_url), say=say, sleep=sleep)
+    return RetryingClient(MAKERS[provider](key, base_url), budget_s, say=say, sleep=sleep)
 
 
 def anthropic_client(key: str | None, base_url: str | None) -> Client:
