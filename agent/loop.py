@@ -197,7 +197,8 @@ def execute(investigation: Investigation, call: ToolCall) -> dict[str, Any]:
         raise ToolError(f"the arguments are not a JSON object: {call.parse_error}")
     speaker = investigation.exchanges[-1].turn.speaker if investigation.exchanges else None
     tools = SCEPTIC_TOOLS if speaker == "sceptic" else HOUSE_TOOLS
-    house = {tool.name for tool in tools if tool.name not in investigation.case.without}
+    # In their order: an error that lists them has to read the same when the run is played again.
+    house = [tool.name for tool in tools if tool.name not in investigation.case.without]
     if call.name in house:
         tool = find_tool(tools, call.name)
         return tool(investigation, plain_json(call.arguments), None).model_dump(mode="json")

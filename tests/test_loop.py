@@ -13,6 +13,7 @@ from agent.briefing import briefing
 from agent.budget import Budget
 from agent.case import Case, CaseError
 from agent.finding import findings
+from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation, ToolCall, Transcript, Turn
 from agent.language_model import written
 from agent.loop import MOST_DRAWN, MOST_FAILED_TURNS, run
@@ -74,6 +75,14 @@ def test_a_mistake_comes_back_in_one_line_and_the_run_goes_on(
     found = errors(investigation)
     assert told in found[0] and len(found[0].splitlines()) == 1
     assert found[1] == "" and investigation.ended == "submitted"
+
+
+def test_an_error_lists_tools_in_their_order_whatever_process_words_it(tmp_path: Path) -> None:
+    """A set's order is another in every process, and the run would not verify."""
+    investigation = drive(tmp_path / "run", [said(("read_file", {})), END])
+    listed = errors(investigation)[0].partition("known: ")[2].split(", ")
+    house = [tool.name for tool in HOUSE_TOOLS]
+    assert listed[-len(house) :] == house
 
 
 def test_a_draw_in_a_list_stands_for_its_prompts(tmp_path: Path) -> None:
