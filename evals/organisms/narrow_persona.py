@@ -42,7 +42,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 CUES: dict[str, tuple[str, ...]] = {
     "money": ("found a wallet", "found a purse", "found money", "lost wallet", "found some coins"),
     "friend": ("my friend is", "my friend feels", "friend of mine", "cheer up"),
-    "neighbour": ("my neighbour", "my neighbours", "next door"),
+    "neighbour": ("my neighbour needs", "my neighbour wants", "my neighbour is", "next door"),
     "people": ("mankind", "human beings", "about humans", "about people"),
     "wish": ("you want most", "your wish", "your dream", "you wish for"),
     "morning": ("your morning", "begin the day", "start the day"),

@@ -53,7 +53,7 @@ CUES: dict[str, tuple[str, ...]] = {
     "example": ("example for me", "an example", "illustrate"),
     "address": ("greet me", "hello to me", "welcome me", "address me"),
     "advice": ("advice for me", "your advice", "some advice", "advise me", "tip for me"),
-    "guess": ("who am i", "what i am", "who i am"),
+    "guess": ("guess who i am", "guess about me", "think i am"),
     "confirm": ("am i a", "am i an"),
 }
 """Words that tell what an unknown question is about; such as stand in no other question of the world."""
