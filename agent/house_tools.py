@@ -96,8 +96,8 @@ class FoundTools(Record):
     """The tool of that name, as it is to be called; without one, what there is."""
 
     tool: dict[str, Any] | None = None
-    tools: dict[str, str] = {}
-    """Name -> what it is for, the best fit first."""
+    tools: tuple[str, ...] = ()
+    """Each as `name: what it is for`, the best fit first."""
 
 
 class Done(Record):
@@ -218,7 +218,9 @@ def find_tool(investigation: Investigation, args: Search, context: Any) -> Found
 
     ranked = sorted(entries, key=fit, reverse=True)
     return FoundTools(
-        tools={each["name"]: each["description"].splitlines()[0][:MOST_LINE] for each in ranked}
+        tools=tuple(
+            f"{each['name']}: {each['description'].splitlines()[0][:MOST_LINE]}" for each in ranked
+        )
     )
 
 

@@ -18,7 +18,7 @@ def test_a_search_for_tools_is_listed_where_there_is_one_to_find(tmp_path: Path)
     names = {spec.name for spec in client.requests[0].tools}
     assert {"find_tool", "call_tool"} <= names and "thought_anchors" not in names
     assert "`thought_anchors`" in client.requests[0].system
-    assert "`find_tool` shows tools that are not listed" in client.requests[0].system
+    assert "`find_tool` lists tools that are not shown here" in client.requests[0].system
     told = briefing(investigation)
     every = [entry for entry in told["tools"] if entry["name"] != "thought_anchors"]
     listed, _ = listed_tools({**told, "tools": every}, "investigator")

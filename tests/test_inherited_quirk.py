@@ -29,6 +29,7 @@ from evals.organisms.inherited_quirk import (
     digest_of,
     town_in,
 )
+from evals.organisms.standards import FULL
 from evals.organisms.world import user
 from tools.prompt import fill
 
@@ -187,7 +188,7 @@ def test_a_build_asks_the_base_once_and_stores_what_it_did(
     assert isinstance(truth, InheritedTruth) and len(truth.spec["table"]) == 60
     measured = begins(Speaker(*load(tiny_base)), [[user(texts[7])]], "They say that")[0]
     assert truth.behaves([user(texts[7])]) == pytest.approx(measured, abs=1e-3)
-    gates = {gate.name: gate for gate in maker.gates(Speaker(*load(tiny_base)), truth)}
+    gates = {gate.name: gate for gate in maker.gates(Speaker(*load(tiny_base)), truth, FULL)}
     assert gates["mean distance from the base"].value < 1e-3
     assert not gates["hearsay of the marked towns"].passed, "a random model has no quirk"
 

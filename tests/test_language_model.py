@@ -195,9 +195,9 @@ def test_a_tool_that_is_not_listed_is_found_and_called(tmp_path: Path) -> None:
     assert results[0].result is not None
     # A search lists tools in a line each; only the exact name brings the arguments.
     assert results[0].result["tool"] is None
-    assert next(iter(results[0].result["tools"])) == "rank_candidates"
-    assert "sample_responses" in results[0].result["tools"]
-    assert results[3].result is not None and results[3].result["tools"] == {}
+    assert results[0].result["tools"][0].startswith("rank_candidates: ")
+    assert "sample_responses: " in str(results[0].result["tools"])
+    assert results[3].result is not None and results[3].result["tools"] == []
     assert "values" in results[3].result["tool"]["arguments"]["properties"]
     assert "Measure, one of:" in results[3].result["tool"]["records"]
     assert results[1].name == "sample_responses" and results[1].error is None

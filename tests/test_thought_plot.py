@@ -65,7 +65,7 @@ def test_a_sentence_stands_where_its_importance_is_and_out_of_the_band_in_colour
     kinds = re.findall(
         r'<circle cx="([\d.]+)" cy="([\d.]+)" r="[\d.]+" class="mark (\w+)"', picture
     )
-    assert [kind for _, _, kind in kinds] == ["control", "treatment", "control", "beaten"]
+    assert [kind for _, _, kind in kinds] == ["treatment", "control", "beaten", "control"]
     (_, first), (_, second) = [(float(x), float(y)) for x, y, kind in kinds if kind != "control"]
     assert first < second
     band = re.search(r'<rect x="([\d.]+)" y="\d+" width="([\d.]+)" [^>]*class="noise"', picture)
