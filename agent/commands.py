@@ -91,6 +91,13 @@ def investigate(
     budget_usd: Annotated[
         float | None, typer.Option(help="Stop and report after so many dollars for the model.")
     ] = None,
+    budget_tool_seconds: Annotated[
+        float | None, typer.Option(help="Stop and report after so many seconds of tools.")
+    ] = None,
+    budget_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop and report after so many turns of the investigator."),
+    ] = None,
     base_url: BaseUrl = None,
     key_env: KeyEnv = None,
     cassette: Cassette = None,
@@ -114,7 +121,13 @@ def investigate(
     from agent.cast import Provider, Roles, make_cast
 
     with faults_told():
-        limits = {"minutes": budget_minutes, "tokens": budget_tokens, "dollars": budget_usd}
+        limits = {
+            "minutes": budget_minutes,
+            "tokens": budget_tokens,
+            "dollars": budget_usd,
+            "tool_seconds": budget_tool_seconds,
+            "steps": budget_steps,
+        }
         models = session.Models(
             subject=subject,
             reference=reference,

@@ -31,6 +31,9 @@ from agent.tool_schemas import readable
 
 MOST_SHOWN = 16_000
 """Characters of one result, head and tail; all of it is in the experiment."""
+MOST_LEDGER = 6_000
+"""Characters of all notes, and of all experiments in a line each, that a new conversation begins with. Hypotheses
+and registrations are never left out: they are bounded, and the statements rest on them."""
 HEAD = 0.7
 NEARLY_FULL = 0.8
 MOST_PAUSES = 3
@@ -344,7 +347,21 @@ def ledger(exchanges: Sequence[Exchange]) -> dict[str, Any]:
                 pass
     for each in found["registrations"]:
         each["verdict"] = verdicts.get(each["id"], "not confirmed yet")
+    for name in ("notes", "experiments"):
+        found[name] = latest(found[name])
     return found
+
+
+def latest(lines: Sequence[str]) -> list[str]:
+    """Return the last lines that fit into `MOST_LEDGER` characters, oldest first, and how many came before."""
+    size, kept = 0, 0
+    for line in reversed(lines):
+        size += len(line) + 1
+        if size > MOST_LEDGER:
+            break
+        kept += 1
+    left = len(lines) - kept
+    return [*([f"({left} earlier ones left out)"] if left else []), *lines[left:]]
 
 
 def done_calls(exchanges: Sequence[Exchange]) -> list[tuple[ToolCall, CallResult]]:

@@ -205,6 +205,32 @@ def test_the_plan_names_the_cost_of_a_model_where_its_price_is_known(
     assert not runs.exists()
 
 
+def test_every_budget_can_be_given_on_the_command_line(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    changed = session.changed_case
+
+    def kept(*arguments: Any) -> Any:
+        case = changed(*arguments)
+        seen.append(case.limits)
+        return case
+
+    monkeypatch.setattr(session, "changed_case", kept)
+    budgets = {"minutes": 3.0, "tokens": 10_000, "usd": 2.0, "tool-seconds": 50.0, "steps": 7}
+    words = [word for name, most in budgets.items() for word in (f"--budget-{name}", str(most))]
+    planned = call("investigate", write_case(tmp_path), "--runs", runs, "--dry-run", *words)
+    assert planned.exit_code == 0
+    (limits,) = seen
+    assert list(budgets.values()) == [
+        limits.minutes,
+        limits.tokens,
+        limits.dollars,
+        limits.tool_seconds,
+        limits.steps,
+    ]
+
+
 def test_the_command_line_changes_models_and_minutes(tmp_path: Path) -> None:
     path = write_case(tmp_path)
     case = session.changed_case(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
+from agent.llm.breaker import breaker_of
 from agent.llm.conversation import Client
 from agent.llm.faults import LLMError
 from agent.llm.keys import Owner, address_of, named_key
@@ -50,7 +51,8 @@ def make_client(
     if provider == INSPECT:
         return inspect_client(model, base_url, key_env)
     key = named_key(OWNERS[provider], base_url, key_env)
-    return RetryingClient(MAKERS[provider](key, base_url), budget_s, say=say, sleep=sleep)
+    inner, breaker = MAKERS[provider](key, base_url), breaker_of(provider, base_url)
+    return RetryingClient(inner, budget_s, say=say, sleep=sleep, breaker=breaker)
 
 
 def anthropic_client(key: str | None, base_url: str | None) -> Client:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import tenacity
 
+from agent.llm.breaker import CircuitBreaker
 from agent.llm.conversation import Client, Reply, Request
 from agent.llm.faults import RETRIED, LLMError
 
@@ -29,9 +30,11 @@ class RetryingClient:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         say: Say = lambda text: None,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
         self.inner, self.budget_s = inner, budget_s
         self.clock, self.sleep, self.say = clock, sleep, say
+        self.breaker = breaker
 
     def generate(self, request: Request) -> Reply:
         """Send a request until it succeeds, or until its time is used up; raise the last `LLMError`."""
@@ -47,6 +50,8 @@ class RetryingClient:
             return self.clock() + state.upcoming_sleep > end
 
         def tell(state: tenacity.RetryCallState) -> None:
+            if self.breaker is not None:
+                self.breaker.failed(state.upcoming_sleep)
             self.say(f"{failure(state)}; trying again in {state.upcoming_sleep:.0f} s")
 
         attempts = tenacity.Retrying(
@@ -57,7 +62,21 @@ class RetryingClient:
             before_sleep=tell,
             reraise=True,
         )
-        return attempts(self.inner.generate, request)
+        self._wait_for_others(end)
+        return attempts(self._tried, request)
+
+    def _wait_for_others(self, end: float) -> None:
+        """Leave a provider alone that has just failed another run, once for each request."""
+        pause = min(self.breaker.pause(), end - self.clock()) if self.breaker else 0.0
+        if pause > 0:
+            self.say(f"the provider fails another run; asking it in {pause:.0f} s")
+            self.sleep(pause)
+
+    def _tried(self, request: Request) -> Reply:
+        reply = self.inner.generate(request)
+        if self.breaker is not None:
+            self.breaker.succeeded()
+        return reply
 
     def context_window(self, model: str) -> int | None:
         """Return what the inner client says."""
