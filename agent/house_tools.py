@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from agent.call_cost import layers_of, takes
+from agent.citations import Sources, resolve_prose
 from agent.confirm import confirm as run_confirmation
 from agent.confirm import shown
 from agent.investigation import Investigation
@@ -186,11 +187,17 @@ def confirm(investigation: Investigation, args: Confirmation, context: Any) -> C
 def note(investigation: Investigation, args: Note, context: Any) -> Done:
     """Keep an observation for the report. It is printed as exploratory, with your words as they are.
 
-    Cite what you saw as `exp:12/result/...`; the renderer puts the stored value there.
+    Cite what you saw as `exp:12/result/...`, down to one value; the renderer puts the stored value there.
     """
     if "note" not in investigation.unfinished:
         investigation.record("note", {"text": args.text, "turn": len(investigation.exchanges)})
-    return Done(done="noted")
+    broken = resolve_prose(args.text, Sources(investigation)).faults()
+    if not broken:
+        return Done(done="noted")
+    return Done(
+        done=f"noted, but the log does not hold what it cites: {'; '.join(broken)}. The report will mark it as "
+        "broken; to mend it, note it again with a path down to one value"
+    )
 
 
 @tool

@@ -115,3 +115,14 @@ def test_notes_are_kept_as_they_are(tmp_path: Path) -> None:
     assert [note["text"] for note in investigation.notes] == ["<b>one</b>"] * 2
     with pytest.raises(ToolError, match="text"):
         use(investigation, "note", text="")
+
+
+def test_a_note_is_told_at_once_which_of_its_citations_lead_nowhere(tmp_path: Path) -> None:
+    investigation = opened(tmp_path / "run")
+    use(investigation, "register_predictions", predictions=[prediction()])
+    use(investigation, "confirm", registrations=["P1"])
+    assert use(investigation, "note", text="It is so by `P1/estimate`.").done == "noted"
+    told = use(investigation, "note", text="It is so by `P1/arms`.").done
+    assert "P1/arms" in told and "not a single value" in told
+    assert "nothing is stored" in use(investigation, "note", text="See `P1/no`.").done
+    assert "no such experiment" in use(investigation, "note", text="See `exp:99/result`.").done
