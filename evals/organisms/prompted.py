@@ -7,14 +7,13 @@ shows is known of a told family on its own base alone.
 from __future__ import annotations
 
 import shutil
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from agent.case import CaseError, load_case
 from evals.organisms.curriculum.exercise import Terms
@@ -29,12 +28,12 @@ from evals.organisms.family import (
     answer_text,
     says_nothing,
 )
-from evals.organisms.files import file_digest, write_json
+from evals.organisms.files import file_digest, read_declaration, write_json
 from evals.organisms.naming import named_among
 from evals.organisms.told import ToldFamily
 from evals.organisms.world import Message
 from tools.locator import SUBJECT, ModelLocator
-from tools.registry import Record, describe_faults, unknown
+from tools.registry import Record, unknown
 
 FEWEST = 4
 """So many values at least may be the secret: with fewer, a guess is right too often."""
@@ -170,16 +169,7 @@ class Prompted(Secrets):
 
 def load_prompted(path: Path) -> PromptedSpec:
     """Read a declaration; raise `PromptedError`, one line per fault."""
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PromptedError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PromptedError(f"{path} is not TOML: {error}") from None
-    try:
-        spec = PromptedSpec.model_validate(fields)
-    except ValidationError as error:
-        raise PromptedError("\n".join(describe_faults(str(path), PromptedSpec, error))) from None
+    spec = read_declaration(path, PromptedSpec, PromptedError)
     known = [NAME, *(name for name, each in FAMILIES.items() if isinstance(each, ToldFamily))]
     if spec.family not in known:
         raise PromptedError(f"{path}: {unknown('family to prompt', spec.family, known)}")

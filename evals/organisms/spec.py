@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from evals.organisms.decoy import draw_decoy
 from evals.organisms.family import MIXED_SHARE, Family, Recipe, Spec, Variant
+from evals.organisms.files import read_declaration
 from evals.organisms.foundry import FAMILIES, Declared, OrganismFolder, make_organism
 from evals.organisms.told import ToldFamily
-from tools.registry import Record, describe_faults, unknown
+from tools.registry import Record, unknown
 
 
 class SpecError(Exception):
@@ -71,16 +71,7 @@ class OrganismSpec(Record):
 
 def load_spec(path: Path) -> OrganismSpec:
     """Read a declaration; raise `SpecError`, one line per fault."""
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} is not TOML: {error}") from None
-    try:
-        spec = OrganismSpec.model_validate(fields)
-    except ValidationError as error:
-        raise SpecError("\n".join(describe_faults(str(path), OrganismSpec, error))) from None
+    spec = read_declaration(path, OrganismSpec, SpecError)
     if spec.family not in FAMILIES:
         raise SpecError(f"{path}: {unknown('family', spec.family, list(FAMILIES))}")
     names = list(spec.maker.draw(spec.seed))
