@@ -15,6 +15,16 @@ Result = TypeVar("Result")
 Work = Callable[[Sequence[Item]], list[Result]]
 
 
+SMALL = 100 * 2**20
+"""Bytes of weights up to which a step costs more in calls than in arithmetic."""
+
+
+def rows_at_once(network: torch.nn.Module) -> int:
+    """Return how many rows to try first: more for a small model, whose steps are mostly overhead."""
+    held = sum(weight.numel() * weight.element_size() for weight in network.parameters())
+    return 128 if held <= SMALL else 32
+
+
 class Batches:
     """Runs items in batches of at most `size`, which is halved whenever memory runs out."""
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tools.architecture import Site
-from tools.batching import Batches
+from tools.batching import Batches, rows_at_once
 from tools.blobs import BlobStore
 from tools.declared_edits import declared_edits, edits_of_weights
 from tools.edits import Edit, Interventions, Visitor, check_edit, positions_by_prompt
@@ -54,7 +54,7 @@ class SubjectModel:
         self.weights = weights
         self.digest = digest
         self.adapter_on = adapter_on
-        self.batches = Batches(32)
+        self.batches = Batches(rows_at_once(weights.network))
         self.tokenizer = weights.tokenizer
         self.encoder = Encoder(
             weights.tokenizer, locator.system, dict(locator.chat_template_arguments)
