@@ -73,3 +73,11 @@ def test_providers_and_addresses_fail_apart() -> None:
         for address in (None, "http://127.0.0.1:1/v1")
     }
     assert len(paths) == 4
+
+
+def test_a_mark_that_cannot_be_written_or_removed_harms_no_run(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    breaker = CircuitBreaker(tmp_path / "file" / "failing")
+    breaker.failed(30)
+    breaker.succeeded()
+    assert breaker.pause() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -41,8 +42,9 @@ class CircuitBreaker:
             return
 
     def succeeded(self) -> None:
-        """Let everybody ask again."""
-        self.path.unlink(missing_ok=True)
+        """Let everybody ask again. A mark that cannot be removed runs out by itself."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 def breaker_of(provider: str, address: str | None) -> CircuitBreaker:
