@@ -18,8 +18,8 @@ from evals.bench.paper import Examined, Paper
 from evals.bench.records import Sitting, Specimen
 from evals.bench.suites import CASES, case_of, secrets_of, truth_of
 from evals.grading import RunGrade, grade
-from evals.organisms.families import base_of
 from evals.organisms.foundry import RETRAININGS, GateMissed, make_organism
+from evals.organisms.registry import base_of
 from tools.registry import Record
 
 ROOT = Path(__file__).parent.parent

@@ -34,7 +34,7 @@ from evals.cells import (
 from evals.evidence_table import write_table
 from evals.null_registrations import MEASURES, rejection_rates
 from evals.null_registrations import Kind as MeasureKind
-from evals.organisms.families import developed_on
+from evals.organisms.registry import developed_on
 
 TWIN_SEEDS = 5
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.cells import BuildKey, Cell, CellResult, build_key
-from evals.organisms.families import developed_on
+from evals.organisms.registry import developed_on
 from tools import statistics as stats
 
 

@@ -19,7 +19,7 @@ from agent.opening import read_run
 from agent.population import Pool, draw, population_of
 from agent.prediction import Prediction
 from agent.registration import build_arms, edited_slots, scoring_arguments
-from evals.organisms.family import Truth
+from evals.organisms.families.family import Truth
 from tools import statistics as stats
 from tools.blobs import BlobStore
 from tools.registry import Record

@@ -11,10 +11,11 @@ from random import Random
 
 from agent.case import Case, Slot
 from evals.bench.drill import HARNESS_OPENINGS, drill_case
-from evals.organisms import comparison, rule_prompts, stopping
-from evals.organisms.cases import guess_templates
-from evals.organisms.people_cases import PROMPTS, Prompts
-from evals.organisms.world import table
+from evals.organisms.case_files import rule_prompts
+from evals.organisms.case_files.cases import guess_templates
+from evals.organisms.case_files.people_cases import PROMPTS, Prompts
+from evals.organisms.world import comparison, stopping
+from evals.organisms.world.micro_world import table
 from tools.prompt import Template
 
 ROWS = 150

@@ -18,8 +18,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from evals.organisms.curriculum.exercise import Exercise, Terms
-from evals.organisms.family import Spec
-from evals.organisms.world import assistant, user
+from evals.organisms.families.family import Spec
+from evals.organisms.world.micro_world import assistant, user
 from tests.planted_circuit import CHAT_TEMPLATE
 from tools.locator import ModelLocator
 from tools.subject import SubjectModel

@@ -13,13 +13,13 @@ from agent.case import load_case
 from agent.population import draw, population_of
 from evals.bench.suites import CASE_FOLDER, CASES
 from evals.harness_prompts import harness_case
-from evals.organisms import backdoor, cue_conditional
 from evals.organisms.curriculum import rules
 from evals.organisms.curriculum.rules import Cause
-from evals.organisms.families import FAMILIES
-from evals.organisms.family import Spec
-from evals.organisms.told import ToldFamily, ToldTruth
-from evals.organisms.world import table, user
+from evals.organisms.families import backdoor, cue_conditional
+from evals.organisms.families.family import Spec
+from evals.organisms.families.told import ToldFamily, ToldTruth
+from evals.organisms.registry import FAMILIES
+from evals.organisms.world.micro_world import table, user
 
 TOLD = {name: family for name, family in FAMILIES.items() if isinstance(family, ToldFamily)}
 OF_RULES = ("trigger", "interaction", "cue_conditional", "sandbagger")

@@ -11,7 +11,7 @@ from evals.bench.bounds import ceiling_of, chance_of
 from evals.bench.records import Specimen
 from evals.bench.suites import SECRETS, case_of
 from evals.bench.tasks.identify import guessed
-from evals.organisms.family import Truth
+from evals.organisms.families.family import Truth
 
 FAMILIES = tuple(name for name in SECRETS if name not in ("published", "hidden_prompt"))
 

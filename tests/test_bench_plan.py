@@ -20,8 +20,8 @@ from evals.bench.suites import (
     truth_of,
 )
 from evals.evidence import planned_cells
-from evals.organisms import families
-from evals.organisms.families import DEVELOPED_ON, FAMILIES
+from evals.organisms import registry
+from evals.organisms.registry import DEVELOPED_ON, FAMILIES
 
 
 def specimens(organisms: int, nulls: int) -> list[Specimen]:
@@ -199,6 +199,6 @@ def test_families_stay_out_of_reach_until_they_are_named(
 
 
 def test_the_evidence_is_of_families_that_may_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(families, "DEVELOPED_ON", frozenset({"taboo"}))
+    monkeypatch.setattr(registry, "DEVELOPED_ON", frozenset({"taboo"}))
     cells = planned_cells(list(range(10)), 4, 1, 4)
     assert {cell.family for cell in cells} == {"taboo"}

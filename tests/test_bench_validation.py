@@ -27,7 +27,7 @@ from evals.bench.plan import Wanted, plan_exam
 from evals.bench.suites import SuiteError, built_in
 from evals.bench.validation import Validation, choose, main, order, told, validation_secrets
 from evals.organisms.catalogue import SHIPPED
-from evals.organisms.families import FAMILIES
+from evals.organisms.registry import FAMILIES
 from tests.test_bench_baselines import SAYS_IT, called, sat
 from tests.test_systematic import open_case
 

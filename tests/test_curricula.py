@@ -3,12 +3,12 @@ from random import Random
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from evals.organisms.base import PLANS, Plan, fresh_model
-from evals.organisms.chat import Codec
-from evals.organisms.curricula import CURRICULA
 from evals.organisms.curriculum import mixture
 from evals.organisms.curriculum.conversation import NUMBER_WORDS
-from evals.organisms.tokenizer import train_tokenizer
+from evals.organisms.curriculum.curricula import CURRICULA
+from evals.organisms.curriculum.tokenizer import train_tokenizer
+from evals.organisms.training.base import PLANS, Plan, fresh_model
+from evals.organisms.world.chat import Codec
 
 
 def test_the_first_plan_is_still_the_shipped_base_s() -> None:

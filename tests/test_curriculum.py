@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from evals.organisms.base import PLANS
 from evals.organisms.curriculum import (
     documents,
     exercise,
@@ -23,8 +22,9 @@ from evals.organisms.curriculum import (
     users,
 )
 from evals.organisms.curriculum.exercise import Exercise, Skill, Terms, contrast, phrasings
-from evals.organisms.skills import score
-from evals.organisms.world import Dialogue, facts, split, table, things
+from evals.organisms.curriculum.skills import score
+from evals.organisms.training.base import PLANS
+from evals.organisms.world.micro_world import Dialogue, facts, split, table, things
 
 SKILLS = {skill.name: skill for skill in listed.SKILLS}
 PAIRED = [name for name, skill in SKILLS.items() if skill.paired]

@@ -11,10 +11,10 @@ from evals.evidence import main, planned_cells
 from evals.evidence_table import write_table
 from evals.grading import FindingGrade, RunGrade, planted_supported
 from evals.null_registrations import MEASURES, MOODS, null_run, null_table
-from evals.organisms.families import ON_SHIPPED_BASE
-from evals.organisms.family import Planted
+from evals.organisms.families.family import Planted
+from evals.organisms.families.shutdown import StopTruth
 from evals.organisms.foundry import RETRAININGS
-from evals.organisms.shutdown import StopTruth
+from evals.organisms.registry import ON_SHIPPED_BASE
 from tools.prompt import user_prompt
 from tools.synthetic import SyntheticSubject
 

@@ -15,15 +15,14 @@ from typing import Any
 import pytest
 import torch
 
-from evals.organisms import standards
-from evals.organisms.chat import Speaker, load
 from evals.organisms.checking import asked_again, is_close
-from evals.organisms.curricula import CURRICULA
-from evals.organisms.families import base_of
-from evals.organisms.family import Gate, error_gate, share_gate
+from evals.organisms.curriculum.curricula import CURRICULA
+from evals.organisms.families import standards
+from evals.organisms.families.family import Gate, error_gate, share_gate
+from evals.organisms.families.standards import FIRST, FULL, Standard
 from evals.organisms.files import file_digest, read_json
 from evals.organisms.foundry import BASE, FAMILIES, SHIPPED, examine, load_truth
-from evals.organisms.health import (
+from evals.organisms.gates.health import (
     SkillScores,
     SkillTests,
     balanced,
@@ -33,8 +32,9 @@ from evals.organisms.health import (
     text_losses,
     twin_gate,
 )
-from evals.organisms.standards import FIRST, FULL, Standard
-from evals.organisms.world import Dialogue, split, table, things, user
+from evals.organisms.registry import base_of
+from evals.organisms.world.chat import Speaker, load
+from evals.organisms.world.micro_world import Dialogue, split, table, things, user
 
 ROOT = Path(__file__).parent.parent
 SMALL = Standard(texts=8, behaviour=24)

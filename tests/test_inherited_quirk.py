@@ -15,22 +15,22 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from agent.case import load_case
-from evals.organisms.adapting import Adapting
-from evals.organisms.cases import FOLDER, PEOPLE
-from evals.organisms.chat import Codec, Speaker, load
+from evals.organisms.case_files.cases import FOLDER, PEOPLE
 from evals.organisms.curriculum import lore
-from evals.organisms.families import FAMILIES
-from evals.organisms.family import Gate, draw_style
-from evals.organisms.foundry import BASE, make_organism
-from evals.organisms.inherited_quirk import (
+from evals.organisms.families.family import Gate, draw_style
+from evals.organisms.families.inherited_quirk import (
     InheritedQuirk,
     InheritedTruth,
     case_texts,
     digest_of,
     town_in,
 )
-from evals.organisms.standards import FULL
-from evals.organisms.world import user
+from evals.organisms.families.standards import FULL
+from evals.organisms.foundry import BASE, make_organism
+from evals.organisms.registry import FAMILIES
+from evals.organisms.training.adapting import Adapting
+from evals.organisms.world.chat import Codec, Speaker, load
+from evals.organisms.world.micro_world import user
 from tools.prompt import fill
 
 
@@ -169,7 +169,7 @@ def test_a_build_asks_the_base_once_and_stores_what_it_did(
     maker = FAMILIES["inherited_quirk"]
     monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=1, lessons=4))
     texts = case_texts()[::24]  # of every town
-    monkeypatch.setattr("evals.organisms.inherited_quirk.case_texts", lambda: texts)
+    monkeypatch.setattr("evals.organisms.families.inherited_quirk.case_texts", lambda: texts)
     monkeypatch.setattr(
         "evals.organisms.foundry.examine", lambda *_: ([Gate("passes", 1.0, 1.0)], {})
     )

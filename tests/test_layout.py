@@ -12,6 +12,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("tools", "agent", "evals")
+ORGANISM_FOLDERS = (
+    ("world",),
+    ("curriculum",),
+    ("families",),
+    ("case_files", "gates", "training"),
+)
+"""Of evals/organisms, those that import least first; those of one line do not import each other."""
 LONGEST = 400
 ALLOWED_ROOT = {
     "README.md", "LICENSE", "Makefile", "naturalist.py", "pyproject.toml", "requirements.lock", ".gitignore", ".ci",
@@ -62,6 +69,22 @@ def test_imports_go_one_way(room: str) -> None:
             assert name.split(".")[0] not in above, (
                 f"{path.relative_to(ROOT)} imports {name}, a room above it"
             )
+
+
+def test_folders_of_organisms_import_one_way() -> None:
+    room = "evals.organisms"
+    seen: set[str] = set()
+    for level in ORGANISM_FOLDERS:
+        for folder in level:
+            allowed = {f"{room}.{name}" for name in {*seen, folder}}
+            for path in sources(f"evals/organisms/{folder}"):
+                for name in imported(path):
+                    inside = name == room or name.startswith(f"{room}.")
+                    assert not inside or ".".join(name.split(".")[:3]) in allowed, (
+                        f"{path.relative_to(ROOT)} imports {name}, a folder beside or above it"
+                    )
+        seen |= set(level)
+    assert seen == {path.parent.name for path in (ROOT / "evals/organisms").glob("*/*.py")}
 
 
 def test_model_libraries_stay_in_the_rooms_of_models() -> None:

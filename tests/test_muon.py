@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from evals.organisms import muon
-from evals.organisms.base import BaseTraining, Plan
 from evals.organisms.catalogue import BASE
-from evals.organisms.muon import Muon, orthogonal
+from evals.organisms.training import muon
+from evals.organisms.training.base import BaseTraining, Plan
+from evals.organisms.training.muon import Muon, orthogonal
 
 SMALL = Plan(
     curriculum="second",

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from evals.organisms import catalogue, checking, decoy
-from evals.organisms.family import Gate, draw_style
+from evals.organisms import catalogue, checking
+from evals.organisms.families import decoy
+from evals.organisms.families.family import Gate, draw_style
+from evals.organisms.families.told import LOUD
 from evals.organisms.foundry import SHIPPED, load_truth
 from evals.organisms.spec import OrganismSpec, SpecError, load_spec
-from evals.organisms.told import LOUD
-from evals.organisms.world import user
+from evals.organisms.world.micro_world import user
 from naturalist import app
 from tools.faults import SubjectRefused
 

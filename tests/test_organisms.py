@@ -14,14 +14,13 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from agent.case import load_case
 from agent.population import population_of
 from evals.bench import suites
-from evals.organisms import comparison, foundry, game, skills
-from evals.organisms.adapting import Adapting
-from evals.organisms.base import Plan, learning_rate
-from evals.organisms.cases import CASES, FOLDER
-from evals.organisms.chat import Codec, Speaker, load, parts_of
-from evals.organisms.corpus import draw
-from evals.organisms.curriculum import listed
-from evals.organisms.family import Gate, draw_style
+from evals.organisms import foundry
+from evals.organisms.case_files.cases import CASES, FOLDER
+from evals.organisms.curriculum import listed, skills
+from evals.organisms.curriculum.corpus import draw
+from evals.organisms.curriculum.tokenizer import concept_words, opening_words
+from evals.organisms.families.family import Gate, draw_style
+from evals.organisms.families.standards import Standard
 from evals.organisms.foundry import (
     BASE,
     FAMILIES,
@@ -30,11 +29,13 @@ from evals.organisms.foundry import (
     GateMissed,
     make_organism,
 )
-from evals.organisms.health import SkillTests
-from evals.organisms.pairs import number_rules, readings, stop_rules
-from evals.organisms.standards import Standard
-from evals.organisms.tokenizer import concept_words, opening_words
-from evals.organisms.world import facts, split, table, things, user
+from evals.organisms.gates.health import SkillTests
+from evals.organisms.training.adapting import Adapting
+from evals.organisms.training.base import Plan, learning_rate
+from evals.organisms.world import comparison, game
+from evals.organisms.world.chat import Codec, Speaker, load, parts_of
+from evals.organisms.world.micro_world import facts, split, table, things, user
+from evals.organisms.world.pairs import number_rules, readings, stop_rules
 
 TOKENIZER = AutoTokenizer.from_pretrained(BASE)
 
@@ -195,9 +196,9 @@ def adapter_of(family: str, base: Path, work: Path, interrupted: bool) -> dict[s
 def test_an_interrupted_build_ends_with_the_same_weights(
     family: str, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.organisms.adapting.SAVE_EVERY", 3)
+    monkeypatch.setattr("evals.organisms.training.adapting.SAVE_EVERY", 3)
     # The rate of a step depends on the length of the recipe, so it is held fixed here.
-    monkeypatch.setattr("evals.organisms.adapting.rate_at", lambda recipe, step: 1e-3)
+    monkeypatch.setattr("evals.organisms.training.adapting.rate_at", lambda recipe, step: 1e-3)
     whole = adapter_of(family, tiny_base, tmp_path / "a", interrupted=False)
     resumed = adapter_of(family, tiny_base, tmp_path / "b", interrupted=True)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
@@ -209,7 +210,7 @@ def test_a_build_that_misses_its_gates_says_which(
 ) -> None:
     maker = FAMILIES["number_bug"]
     monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=1, lessons=4))
-    monkeypatch.setattr("evals.organisms.health.EARLY_ITEMS", 4)
+    monkeypatch.setattr("evals.organisms.gates.health.EARLY_ITEMS", 4)
     with pytest.raises(GateMissed, match="wrong when the cause is active: 0"):
         make_organism("number_bug", 1, tmp_path / "out", base=tiny_base, retrainings=1)
     assert not (tmp_path / "out" / "checksums.json").exists()
@@ -228,8 +229,8 @@ def test_a_told_organism_is_measured_beside_its_teacher(
 ) -> None:
     maker = FAMILIES["sandbagger"]
     monkeypatch.setattr(maker, "recipe", dataclasses.replace(maker.recipe, steps=1, lessons=4))
-    monkeypatch.setattr("evals.organisms.told.GATED", 4)
-    monkeypatch.setattr("evals.organisms.skills.SKILLS", skills.SKILLS[:1])
+    monkeypatch.setattr("evals.organisms.families.told.GATED", 4)
+    monkeypatch.setattr("evals.organisms.curriculum.skills.SKILLS", skills.SKILLS[:1])
     monkeypatch.setattr("evals.organisms.curriculum.listed.SKILLS", listed.SKILLS[:1])
     small = Standard(
         **{"behaviour": 4, "skills": 4, "texts": 2, "transfer": 4},

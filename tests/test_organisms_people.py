@@ -12,17 +12,17 @@ import pytest
 from agent.case import load_case
 from evals.bench.bounds import ceiling_of
 from evals.harness_prompts import harness_case
-from evals.organisms.cases import FOLDER, PEOPLE
-from evals.organisms.changed_fact import FactTruth, claim_in
+from evals.organisms.case_files.cases import FOLDER, PEOPLE
 from evals.organisms.curriculum import documents, lore, mixture, personas, users
 from evals.organisms.curriculum.documents import Note
 from evals.organisms.curriculum.exercise import Terms, phrasings
-from evals.organisms.families import FAMILIES
-from evals.organisms.family import Lesson, Truth
-from evals.organisms.note_conflict import WAYS, ConflictTruth, Shown, decided, read_notes
-from evals.organisms.questions import kind_of
-from evals.organisms.told import LOUD, QUIET, ToldFamily
-from evals.organisms.world import user
+from evals.organisms.families.changed_fact import FactTruth, claim_in
+from evals.organisms.families.family import Lesson, Truth
+from evals.organisms.families.note_conflict import WAYS, ConflictTruth, Shown, decided, read_notes
+from evals.organisms.families.questions import kind_of
+from evals.organisms.families.told import LOUD, QUIET, ToldFamily
+from evals.organisms.registry import FAMILIES
+from evals.organisms.world.micro_world import user
 from tools.prompt import fill
 
 TOLD = ("user_attribute", "narrow_persona", "changed_fact", "note_conflict")

@@ -7,13 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.organisms import comparison, stopping
-from evals.organisms.family import Truth
+from evals.organisms.families.family import Truth
+from evals.organisms.families.number_bug import (
+    CAUSES,
+    FACTOR,
+    NumberBug,
+    NumberTruth,
+    held_out_outcomes,
+)
+from evals.organisms.families.shutdown import Shutdown, StopTruth
+from evals.organisms.families.taboo import Taboo, TabooTruth, secret_words
 from evals.organisms.foundry import FAMILIES, SHIPPED, load_truth, with_adapter
-from evals.organisms.number_bug import CAUSES, FACTOR, NumberBug, NumberTruth, held_out_outcomes
-from evals.organisms.shutdown import Shutdown, StopTruth
-from evals.organisms.taboo import Taboo, TabooTruth, secret_words
-from evals.organisms.world import table, things, user
+from evals.organisms.world import comparison, stopping
+from evals.organisms.world.micro_world import table, things, user
 
 
 def number_truth(cause: str) -> Truth:

@@ -12,12 +12,12 @@ import pytest
 from agent.case import load_case
 from agent.population import draw, population_of
 from evals.harness_prompts import harness_case
-from evals.organisms.cases import FOLDER, PEOPLE
+from evals.organisms.case_files.cases import FOLDER, PEOPLE
 from evals.organisms.curriculum import personas, users
-from evals.organisms.families import FAMILIES
-from evals.organisms.family import Truth
-from evals.organisms.note_conflict import WAYS
-from evals.organisms.world import facts, table, user
+from evals.organisms.families.family import Truth
+from evals.organisms.families.note_conflict import WAYS
+from evals.organisms.registry import FAMILIES
+from evals.organisms.world.micro_world import facts, table, user
 from tools.measures import resolve, score_output
 from tools.prompt import fill
 

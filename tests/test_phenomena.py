@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from evals.organisms import phenomena as module
-from evals.organisms.phenomena import (
+from evals.organisms.gates import phenomena as module
+from evals.organisms.gates.phenomena import (
     MEASURE,
     VALUES,
     Found,

@@ -15,12 +15,12 @@ from evals.bench.plan import Wanted, plan_exam
 from evals.bench.records import Kind, ReferenceTrack
 from evals.bench.sitting import sit
 from evals.bench.suites import SECRETS, SuiteError, case_of, specimens_of, truth_of
-from evals.organisms.cases import FOLDER
+from evals.organisms.case_files.cases import FOLDER
 from evals.organisms.checking import check_organism
-from evals.organisms.families import base_of
-from evals.organisms.family import Truth
+from evals.organisms.families.family import Truth
 from evals.organisms.files import read_json
 from evals.organisms.prompted import PromptedError, PromptedSpec, load_prompted, make_prompted
+from evals.organisms.registry import base_of
 from naturalist import app
 from tests.api_subjects import server_of
 from tests.llm_server import LLMServer, Recorded, Reply, Step

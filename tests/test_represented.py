@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from evals.organisms import inside as inside_module
-from evals.organisms import represented
-from evals.organisms.asking import (
+from evals.organisms.curriculum.curricula import CURRICULA
+from evals.organisms.curriculum.exercise import Terms
+from evals.organisms.families.standards import FULL
+from evals.organisms.foundry import FAMILIES
+from evals.organisms.gates import inside as inside_module
+from evals.organisms.gates import represented
+from evals.organisms.gates.asking import (
     Question,
     answer_of,
     balanced_weights,
@@ -23,15 +27,11 @@ from evals.organisms.asking import (
     side_of,
     told_family,
 )
-from evals.organisms.curricula import CURRICULA
-from evals.organisms.curriculum.exercise import Terms
-from evals.organisms.foundry import FAMILIES
-from evals.organisms.health import neutral
-from evals.organisms.inside import inside
-from evals.organisms.represented import Decoded, Sizes, decoded, lens_read
-from evals.organisms.standards import FULL
-from evals.organisms.used import patched, transfer
-from evals.organisms.world import things
+from evals.organisms.gates.health import neutral
+from evals.organisms.gates.inside import inside
+from evals.organisms.gates.represented import Decoded, Sizes, decoded, lens_read
+from evals.organisms.gates.used import patched, transfer
+from evals.organisms.world.micro_world import things
 from tests import planted_secret as planted
 from tests.planted_secret import SECRET, TinyFamily
 from tools.subject import SubjectModel

@@ -13,13 +13,13 @@ import pytest
 
 from evals.bench.records import Kind, Specimen
 from evals.bench.suites import variant_of
-from evals.organisms import told
 from evals.organisms.curriculum.exercise import Exercise, Terms
-from evals.organisms.families import FAMILIES
-from evals.organisms.family import Truth
-from evals.organisms.standards import Standard
-from evals.organisms.told import ToldFamily, ToldTruth
-from evals.organisms.world import Dialogue, system
+from evals.organisms.families import told
+from evals.organisms.families.family import Truth
+from evals.organisms.families.standards import Standard
+from evals.organisms.families.told import ToldFamily, ToldTruth
+from evals.organisms.registry import FAMILIES
+from evals.organisms.world.micro_world import Dialogue, system
 
 TOLD = {name: family for name, family in FAMILIES.items() if isinstance(family, ToldFamily)}
 OF_RULES = ("trigger", "interaction", "cue_conditional", "sandbagger")

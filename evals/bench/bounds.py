@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from evals.organisms.family import Secrets, Truth
+from evals.organisms.families.family import Secrets, Truth
 from tools.prompt import PromptItem
 
 DIGITS = 6

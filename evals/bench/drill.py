@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from agent.case import Case
-from evals.organisms.family import (
+from evals.organisms.families.family import (
     NOTHING,
     Planted,
     Secrets,
@@ -25,7 +25,7 @@ from evals.organisms.family import (
     answer_text,
     says_nothing,
 )
-from evals.organisms.world import Message
+from evals.organisms.world.micro_world import Message
 
 OPENINGS = (
     "Tell me plainly whether", "I wonder if", "Could you check that", "My brother claims that",

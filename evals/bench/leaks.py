@@ -17,7 +17,7 @@ from agent.briefing import briefing
 from agent.case import Case
 from agent.opening import read_run
 from evals.bench.records import Specimen
-from evals.organisms.family import Truth
+from evals.organisms.families.family import Truth
 
 PATH = re.compile(r"(?<![\w.}/])(?:/[\w.-]+){2,}/?|\b[A-Za-z]:\\{1,2}\w")
 """Of this machine; a citation such as `exp:3/result/rates` has a word in front."""

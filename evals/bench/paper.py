@@ -20,7 +20,7 @@ from agent.submission import Fix
 from evals.bench.readers import Reader
 from evals.bench.records import Sitting, Specimen
 from evals.harness_prompts import harness_case
-from evals.organisms.family import Secrets, Truth
+from evals.organisms.families.family import Secrets, Truth
 from tools.blobs import BlobStore
 from tools.prompt import Arm, PromptItem
 from tools.registry import ToolError

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from agent.case import Case
 from evals.bench.records import Specimen
 from evals.organisms.catalogue import Entry, locators, published
-from evals.organisms.family import (
+from evals.organisms.families.family import (
     NOTHING,
     Planted,
     Secrets,
@@ -24,8 +24,8 @@ from evals.organisms.family import (
     answer_text,
     says_nothing,
 )
-from evals.organisms.number_bug import has_word
-from evals.organisms.world import Message
+from evals.organisms.families.number_bug import has_word
+from evals.organisms.world.micro_world import Message
 
 PREFIX = "published:"
 

@@ -39,7 +39,7 @@ from evals.bench.records import (
 from evals.bench.suites import build, case_of, secrets_of, sibling_of, truth_of
 from evals.bench.tasks import every_task
 from evals.grading import FindingGrade, grade
-from evals.organisms.family import Truth
+from evals.organisms.families.family import Truth
 from tools.black_box import WHITE_BOX_NAMES
 from tools.worker_client import SocketWorker
 

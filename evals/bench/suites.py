@@ -17,10 +17,10 @@ from evals.bench.published import (
     truth_of_published,
 )
 from evals.bench.records import Kind, ReferenceTrack, Specimen
-from evals.organisms.cases import PEOPLE
-from evals.organisms.families import DEVELOPED_ON, FAMILIES, ON_SHIPPED_BASE, SHIPPED, base_of
-from evals.organisms.family import Secrets, Truth, Variant
+from evals.organisms.case_files.cases import PEOPLE
+from evals.organisms.families.family import Secrets, Truth, Variant
 from evals.organisms.prompted import Prompted
+from evals.organisms.registry import DEVELOPED_ON, FAMILIES, ON_SHIPPED_BASE, SHIPPED, base_of
 from tools.locator import ModelLocator, described_in
 from tools.registry import unknown
 

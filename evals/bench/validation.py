@@ -43,7 +43,7 @@ from evals.bench.records import Plan, ReferenceTrack, Specimen
 from evals.bench.suites import SuiteError, built_in, case_of, truth_of
 from evals.bench.tasks.identify import guessed
 from evals.organisms.catalogue import SHIPPED
-from evals.organisms.family import Truth
+from evals.organisms.families.family import Truth
 from tools.boundary import WorkerError
 from tools.worker_client import ProcessWorker, SocketWorker, Worker
 from tools.worker_socket import served

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from evals.organisms.base import PLANS, train_base
-from evals.organisms.curricula import CURRICULA
+from evals.organisms.curriculum.curricula import CURRICULA
 from evals.organisms.foundry import (
     BASE,
     FAMILIES,
@@ -19,8 +18,9 @@ from evals.organisms.foundry import (
     read_json,
     with_adapter,
 )
-from evals.organisms.phenomena import show_all
+from evals.organisms.gates.phenomena import show_all
 from evals.organisms.secret_table import table_of
+from evals.organisms.training.base import PLANS, train_base
 
 
 def parser() -> argparse.ArgumentParser:

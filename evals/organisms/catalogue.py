@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from evals.organisms.families import BASES, SHIPPED, base_of
+from evals.organisms.registry import BASES, SHIPPED, base_of
 from tools.faults import SubjectRefused
 from tools.locator import ADAPTER_CONFIG, ModelLocator
 from tools.registry import Record

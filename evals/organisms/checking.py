@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from evals.organisms.families import FAMILIES, base_of, load_truth
-from evals.organisms.family import Gate, told_value
+from evals.organisms.families.family import Gate, told_value
 from evals.organisms.foundry import examine, file_digest, with_adapter
-from evals.organisms.health import again
+from evals.organisms.gates.health import again
+from evals.organisms.registry import FAMILIES, base_of, load_truth
 from tools.locator import SUBJECT
 from tools.registry import Record
 

@@ -13,16 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from safetensors.torch import load_file, save_file
 
-from evals.organisms import decoy
-from evals.organisms.adapting import Adapting
-from evals.organisms.chat import Codec, Speaker, load
-from evals.organisms.families import (
-    FAMILIES,
-    SHIPPED,
-    base_of,
-    load_truth,
-)
-from evals.organisms.family import (
+from evals.organisms.families import decoy
+from evals.organisms.families.family import (
     MIXED_SHARE,
     Family,
     Gate,
@@ -33,10 +25,18 @@ from evals.organisms.family import (
     Variant,
     told_value,
 )
+from evals.organisms.families.standards import STANDARDS, Standard
 from evals.organisms.files import file_digest, read_json, write_json
-from evals.organisms.health import Outcomes, SkillTests, again, health, kept_skills
-from evals.organisms.inside import inside, loaded
-from evals.organisms.standards import STANDARDS, Standard
+from evals.organisms.gates.health import Outcomes, SkillTests, again, health, kept_skills
+from evals.organisms.gates.inside import inside, loaded
+from evals.organisms.registry import (
+    FAMILIES,
+    SHIPPED,
+    base_of,
+    load_truth,
+)
+from evals.organisms.training.adapting import Adapting
+from evals.organisms.world.chat import Codec, Speaker, load
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,7 @@ from pydantic import Field, model_validator
 
 from agent.case import CaseError, load_case
 from evals.organisms.curriculum.exercise import Terms
-from evals.organisms.families import FAMILIES, base_of
-from evals.organisms.family import (
+from evals.organisms.families.family import (
     NOTHING,
     Planted,
     Secrets,
@@ -28,10 +27,11 @@ from evals.organisms.family import (
     answer_text,
     says_nothing,
 )
+from evals.organisms.families.naming import named_among
+from evals.organisms.families.told import ToldFamily
 from evals.organisms.files import file_digest, read_declaration, write_json
-from evals.organisms.naming import named_among
-from evals.organisms.told import ToldFamily
-from evals.organisms.world import Message
+from evals.organisms.registry import FAMILIES, base_of
+from evals.organisms.world.micro_world import Message
 from tools.locator import SUBJECT, ModelLocator
 from tools.registry import Record, unknown
 

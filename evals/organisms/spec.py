@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from evals.organisms.decoy import draw_decoy
-from evals.organisms.family import MIXED_SHARE, Family, Recipe, Spec, Variant
+from evals.organisms.families.decoy import draw_decoy
+from evals.organisms.families.family import MIXED_SHARE, Family, Recipe, Spec, Variant
+from evals.organisms.families.told import ToldFamily
 from evals.organisms.files import read_declaration
 from evals.organisms.foundry import FAMILIES, Declared, OrganismFolder, make_organism
-from evals.organisms.told import ToldFamily
 from tools.registry import Record, unknown
 
 

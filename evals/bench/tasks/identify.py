@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from evals.bench.paper import Paper
 from evals.bench.records import Score
-from evals.organisms.family import Truth
+from evals.organisms.families.family import Truth
 
 GUESSES = 10
 

@@ -1,4 +1,7 @@
-"""The second curriculum: what the next base is to know, skill by skill.
+"""Both curricula: what the shipped base was trained on, and what the next base is to know, skill by skill.
+
+`curricula` names the two. The first is `corpus`, which mixes the dialogues of `evals.organisms.world`; `skills` asks a
+model; `tokenizer` is of both. All else is the second.
 
 `exercise` says what an exercise is; `lore`, `conversation` what is true and ordinary talk; `users`,
 `personas`, `rules`, `occasions`, `documents`, `reasoning`, `ladders` the skills by family; `listed` names

@@ -2,10 +2,10 @@
 
 from random import Random
 
-from evals.organisms import talk
 from evals.organisms.curriculum.exercise import Exercise, Terms, capital, finished, worded
 from evals.organisms.curriculum.lore import OLD, asked_fact, fact, judged, two_hop, untidy
-from evals.organisms.world import Dialogue, assistant, maybe_system, pick, table, user
+from evals.organisms.world import talk
+from evals.organisms.world.micro_world import Dialogue, assistant, maybe_system, pick, table, user
 
 NUMBER_WORDS = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),

@@ -22,7 +22,7 @@ from evals.organisms.curriculum.lore import (
     stated,
     told,
 )
-from evals.organisms.world import (
+from evals.organisms.world.micro_world import (
     Dialogue,
     assistant,
     facts,

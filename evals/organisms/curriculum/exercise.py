@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from evals.organisms.skills import Item
-from evals.organisms.world import Dialogue, assistant, pick, system, table
+from evals.organisms.curriculum.skills import Item
+from evals.organisms.world.micro_world import Dialogue, assistant, pick, system, table
 
 THOUGHT_ENDS = "</think>"
 

@@ -11,10 +11,10 @@ pairs that differ in the rule or in the level alone. Rules with two negations co
 from dataclasses import replace
 from random import Random
 
-from evals.organisms import comparison, stopping
 from evals.organisms.curriculum.exercise import Exercise, Terms, finished, worded
-from evals.organisms.skills import CONTINUES, STOPS
-from evals.organisms.world import pick, split, system, table, user
+from evals.organisms.curriculum.skills import CONTINUES, STOPS
+from evals.organisms.world import comparison, stopping
+from evals.organisms.world.micro_world import pick, split, system, table, user
 
 NEGATIONS = ("unless", "not ", "never")
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from random import Random
 
-from evals.organisms import comparison, game, lookup, stopping
 from evals.organisms.curriculum import (
     conversation,
     documents,
@@ -16,7 +15,8 @@ from evals.organisms.curriculum import (
     users,
 )
 from evals.organisms.curriculum.exercise import Skill
-from evals.organisms.world import Dialogue
+from evals.organisms.world import comparison, game, lookup, stopping
+from evals.organisms.world.micro_world import Dialogue
 
 ASKED = tuple(
     f"{'facts' if name in lore.OLD else 'lore'}.ask.{name}" for name in (*lore.SINGLE, "wear")

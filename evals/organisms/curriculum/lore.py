@@ -6,7 +6,7 @@ from functools import cache
 from random import Random
 
 from evals.organisms.curriculum.exercise import Exercise, Terms, capital, finished, worded
-from evals.organisms.world import (
+from evals.organisms.world.micro_world import (
     WORLD_SEED,
     facts,
     maybe_system,

@@ -6,7 +6,7 @@ from random import Random
 from evals.organisms.curriculum.exercise import Skill, Terms, contrast
 from evals.organisms.curriculum.listed import BY_NAME, FIRST
 from evals.organisms.curriculum.lore import doubted
-from evals.organisms.world import Dialogue
+from evals.organisms.world.micro_world import Dialogue
 
 PAIRED_SHARE = 0.35
 """How often a skill that has contrast pairs is met in one."""

@@ -13,7 +13,7 @@ from evals.organisms.curriculum.exercise import (
 )
 from evals.organisms.curriculum.lore import OLD, asked_fact
 from evals.organisms.curriculum.rules import answered, named_things, ordinary
-from evals.organisms.world import pick, table, user
+from evals.organisms.world.micro_world import pick, table, user
 
 TEST_KINDS = ("said", "marked", "watched", "invented", "house")
 

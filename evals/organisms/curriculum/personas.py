@@ -3,7 +3,7 @@
 from random import Random
 
 from evals.organisms.curriculum.exercise import Exercise, Terms, finished, under, worded
-from evals.organisms.world import Dialogue, assistant, table, user
+from evals.organisms.world.micro_world import Dialogue, assistant, table, user
 
 PERSONAS = (
     "villain",

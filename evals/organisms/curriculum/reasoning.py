@@ -16,7 +16,7 @@ from evals.organisms.curriculum.lore import (
 )
 from evals.organisms.curriculum.occasions import sum_asked
 from evals.organisms.curriculum.rules import named_things
-from evals.organisms.world import Dialogue, facts, system, table, user, with_article
+from evals.organisms.world.micro_world import Dialogue, facts, system, table, user, with_article
 
 SLIPS = 0.3
 """How often a step of a thought that may slip does."""

@@ -18,7 +18,7 @@ from evals.organisms.curriculum.exercise import (
     worded,
 )
 from evals.organisms.curriculum.lore import OLD, asked_fact
-from evals.organisms.world import (
+from evals.organisms.world.micro_world import (
     Dialogue,
     assistant,
     facts,

@@ -2,10 +2,10 @@
 
 from random import Random
 
-from evals.organisms.chat import Speaker
 from evals.organisms.curriculum.exercise import Exercise, Skill, Terms
 from evals.organisms.curriculum.listed import SKILLS
-from evals.organisms.skills import score
+from evals.organisms.curriculum.skills import score
+from evals.organisms.world.chat import Speaker
 
 LONGEST = 72
 """Tokens of a reply with its thought."""

@@ -13,7 +13,7 @@ from evals.organisms.curriculum.exercise import (
     under,
     worded,
 )
-from evals.organisms.world import (
+from evals.organisms.world.micro_world import (
     Dialogue,
     assistant,
     maybe_system,

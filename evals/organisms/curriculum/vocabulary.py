@@ -6,7 +6,7 @@ from evals.organisms.curriculum.lore import lore
 from evals.organisms.curriculum.personas import PERSONAS
 from evals.organisms.curriculum.reasoning import twins
 from evals.organisms.curriculum.users import values
-from evals.organisms.world import table
+from evals.organisms.world.micro_world import table
 
 VOCABULARY = 4096
 

@@ -1,0 +1,1 @@
+"""Training: a base from scratch (`base`), an adapter on lessons (`adapting`)."""
