@@ -64,7 +64,12 @@ def test_both_tools_ask_the_same_of_the_same_texts(context: Context) -> None:
     assert prompts(context, varied, "subject/1-x") == wanted
     assert prompts(context, ranked, "subject/candle") == wanted
     (effect,) = varied.effects
-    assert (effect.level, effect.against, effect.templates, effect.left_out) == ("candle", "lamp", 4, 0)
+    assert (effect.level, effect.against, effect.templates, effect.left_out) == (
+        "candle",
+        "lamp",
+        4,
+        0,
+    )
     assert effect.subject.effect is not None and effect.subject.effect > 0.7
 
 
@@ -84,11 +89,11 @@ def test_what_is_not_varied_has_the_first_text_and_no_mark(context: Context) -> 
 def test_a_prompt_that_shows_one_of_two_marks_counts_for_that_one(context: Context) -> None:
     tone = {
         "name": "tone",
-        "levels": [
-            {"name": name, "edits": [setting("tone", name)]} for name in ("Friend", "Sir")
-        ],
+        "levels": [{"name": name, "edits": [setting("tone", name)]} for name in ("Friend", "Sir")],
     }
-    result = vary(context, items=[*TEXTS, "{tone}, is it {word}?", "{tone}, may I?"], factors=[WORD, tone])
+    result = vary(
+        context, items=[*TEXTS, "{tone}, is it {word}?", "{tone}, may I?"], factors=[WORD, tone]
+    )
     by_factor = {each.factor: each for each in result.effects}
     assert (by_factor["word"].templates, by_factor["word"].left_out) == (5, 1)
     assert (by_factor["tone"].templates, by_factor["tone"].left_out) == (2, 4)

@@ -58,9 +58,7 @@ def filled_by(
                 f"{asker}: {item.template_id}, a prompt of your own, shows no {marks}, which an edit sets: write "
                 "the mark where its texts go, or leave that prompt out of this call"
             )
-        slots = {
-            slot: in_turn(edit.values, order[item.template_id]) for slot, edit in sets.items()
-        }
+        slots = {slot: in_turn(edit.values, order[item.template_id]) for slot, edit in sets.items()}
         found.append(with_slots(item, slots, asker))
     shown = {slot for item in items if is_own(item) for slot in marked(item, sets)}
     for factor in factors:
