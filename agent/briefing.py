@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent.closed_forms import closed_forms
 from agent.gates import placebos_needed
 from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation
@@ -65,6 +66,7 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
         "roles": investigation.roles,
         "alpha": alpha,
         "placebos_needed": placebos_needed(alpha),
+        "closed_forms": list(closed_forms(investigation, alpha)),
         "tools": [
             *investigation.offered(),
             *(tool.entry() for tool in (*HOUSE_TOOLS, rest_case) if tool.name not in case.without),

@@ -19,7 +19,6 @@ from tests.scripted_run import TABLE, case_of, level, make_run, prediction, work
 from tests.test_finding import registered
 from tests.test_report import Outline
 
-
 EVERY = ("plain", "version", "date", "list", "map")
 
 
