@@ -127,7 +127,7 @@ def prepare(
         if prediction.form != "equivalence":
             raise ToolError(*faults, gate.way_out(room))
         tried = partial(run_pilot, investigation, population=population)
-        raise ToolError(*faults, equivalence_way_out(investigation.case, gate, room, tried))
+        raise ToolError(*faults, equivalence_way_out(investigation, gate, room, tried))
     sd, power = gate.sd(), gate.power()
     return Registration(
         id=identifier,

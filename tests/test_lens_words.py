@@ -113,7 +113,7 @@ def test_a_word_that_comes_and_goes_over_the_templates_is_told_as_unsteady() -> 
 
 def test_a_word_that_falls_less_than_the_others_is_told_so() -> None:
     fallen = drifting(0, 0.0) - 3.0
-    fallen[:, :, PLANTED] = -0.5 + 0.01 * fallen[:, :, PLANTED]
+    fallen[:, :, PLANTED] = -1.5 + 0.01 * fallen[:, :, PLANTED]
     shifts = lens_of(fallen)
     assert not bool(shifts.standing[PLANTED])
     assert (
