@@ -56,6 +56,10 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
             for name, slot in explore.slots.items()
         },
         "unseen_templates": len(confirm.templates),
+        # Of each, by which the aggregator counts what a statement of the runs can be tested on.
+        "unseen_marks": sorted(
+            sorted(investigation.populations["case"].shown(name)) for name in confirm.templates
+        ),
         "unseen_by_slot": {
             name: len(investigation.populations["case"].usable("confirm", [name]))
             for name in explore.slots

@@ -108,11 +108,12 @@ def as_it_opens(measure: Measure, rows: Sequence[dict[str, Any]]) -> tuple[Measu
     if not seen:
         return None, note
     capital = {text[:1].isupper() for text in seen}
-    for side, kept in sides.items():
+    for side, found in sides.items():
         every = getattr(measure, side)
-        if not kept:
+        if not found:
             sides[side] = [text for text in every if text[:1].isupper() in capital] or list(every)
-    return LogprobDifference(**{side: tuple(kept) for side, kept in sides.items()}), note
+    kept = LogprobDifference(positive=tuple(sides["positive"]), negative=tuple(sides["negative"]))
+    return kept, note
 
 
 def opens(text: str, output: str) -> bool:

@@ -8,9 +8,11 @@ from typing import Any, Literal
 from agent.case import Case
 from agent.investigation import Investigation
 from agent.judge import warning_of
+from agent.population import GENERAL_CLAIM
 from agent.prediction import Prediction, Registration
+from agent.template_choice import templates_of
 from agent.verdict import Verdict
-from agent.wording import listed, name, words
+from agent.wording import listed, name, where, words
 from tools.measures import AnswerMatch, JudgedMeasure, is_rate
 from tools.prompt import AblateDirection, ChooseLevel, PatchFrom, Steer
 from tools.scoring import neither_share
@@ -64,6 +66,10 @@ def scope_of(
     """Return what a finding is said of: the prompts, and what the reference model has to do with it."""
     population = investigation.populations.get(prediction.population)
     said_of = [f"on {population.scope}"] if population else []
+    if population and prediction.templates is not None:
+        held_out = len(population.usable("confirm", **templates_of(prediction)))
+        few = f": of {held_out} held-out ones" if held_out < GENERAL_CLAIM else ""
+        said_of.append(f"{where(prediction).removesuffix(', ')} only{few}")
     if investigation.case.reference is None:
         said_of.append(NO_REFERENCE)
     elif (

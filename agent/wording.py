@@ -308,6 +308,25 @@ def capital(text: str) -> str:
 
 def predicted(prediction: Prediction) -> str:
     """Return what was registered, as a clause: "setting ... raises ... by at least 10 points"."""
+    return where(prediction) + foretold(prediction)
+
+
+def where(prediction: Prediction) -> str:
+    """Return on which templates a statement holds, as its beginning: "on templates that show `a`, "; empty for all."""
+    choice = prediction.templates
+    if choice is None:
+        return ""
+    parts = (
+        [f"show {listed([name(slot) for slot in choice.showing], 'and')}"] if choice.showing else []
+    )
+    parts += (
+        [f"do not show {listed([name(slot) for slot in choice.hiding])}"] if choice.hiding else []
+    )
+    return f"on templates that {' and '.join(parts)}, "
+
+
+def foretold(prediction: Prediction) -> str:
+    """Return what was registered, without the templates it was registered for."""
     what, least = (
         describe_measure(prediction.measure),
         with_unit(prediction.smallest_effect, prediction.measure),
