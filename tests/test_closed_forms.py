@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.briefing import briefing
 from agent.closed_forms import closed_forms
-from agent.gates import Gate, placebos_needed, smallest_p_fault
+from agent.gates import Gate, Room, placebos_needed, smallest_p_fault
 from agent.investigation import Investigation
 from agent.opening import open_run
 from agent.prediction import Prediction
@@ -54,9 +54,9 @@ def test_a_rank_among_too_few_words_is_told_before_the_first_turn(tmp_path: Path
     gate = Gate(ranking(64), ALPHA, None)
     (fault,) = gate.faults(12)
     assert "it needs 159 placebos" in fault
-    assert (
-        gate.change(None) == "159 placebos, or a `difference` from the runner-up, which needs none"
-    )  # pyright: ignore[reportArgumentType]
+    assert gate.change(Room(templates=12, per_template=65)) == (
+        "159 placebos, or a `difference` from the runner-up, which needs none"
+    )
 
 
 def test_what_can_be_registered_is_not_told_as_closed(tmp_path: Path) -> None:

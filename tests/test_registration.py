@@ -14,6 +14,7 @@ from agent.investigation import Investigation
 from agent.opening import open_run
 from agent.prediction import Prediction, Registration
 from agent.registration import register
+from agent.template_choice import edited_slots
 from tests.scripted_run import case_of, level, prediction, worker_for
 from tools.registry import ToolError
 
