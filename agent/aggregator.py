@@ -151,8 +151,10 @@ def wish_of(contrast: Contrast, briefing: dict[str, Any]) -> dict[str, Any]:
     first = every[0]
     shown = templates_of(first)
     most = sum(
-        set(shown["slots"]) <= set(each) and not set(shown["without"]) & set(each)
-        for each in briefing["unseen_marks"]
+        kind["templates"]
+        for kind in briefing["unseen_kinds"]
+        if set(shown["slots"]) <= set(kind["shows"])
+        and not set(shown["without"]) & set(kind["shows"])
     )
     rivals: dict[str, Rival] = {}
     for rival in (rival for each in every for rival in each.rivals if not rival.standing):

@@ -42,7 +42,8 @@ def wish(**changes: Any) -> dict[str, Any]:
         "treatment": HURRY,
         "control": {"name": "plain"},
         "templates": {"hiding": ["context"]},
-        "clusters": 8,
+        "clusters": 12,
+        "per_cluster": 12,
         "rivals": [{"name": "nothing", "predicts": [-0.1, 0.1]}],
     }
     return prediction(**(fields | changes))
@@ -73,8 +74,9 @@ def test_only_the_chosen_templates_are_tried_tested_and_spoken_of(tmp_path: Path
     population = investigation.populations["case"]
     made = registered(investigation)
     verdict = confirm(investigation, [made.id])[made.id]
-    assert verdict.status == "supported" and verdict.clusters == 8
-    assert replicate(investigation, made.id).status == "supported"
+    assert verdict.status == "supported" and verdict.clusters == 12
+    reserve = population.usable("reserve", without=["context"])
+    assert replicate(investigation, made.id).clusters == min(12, len(reserve))
     for entry in investigation.experiments:
         shown = {
             slot
