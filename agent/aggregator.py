@@ -23,9 +23,10 @@ from agent.plan_turns import (
     turn_of,
 )
 from agent.prediction import Hypothesis, Rival
-from agent.registration import BREADTH, edited_slots
+from agent.registration import BREADTH
 from agent.set_reading import ReadRun, Tried, claim_of
 from agent.submission import Submission
+from agent.template_choice import templates_of
 from agent.vote import Statement, elect, same_text
 from tools.registry import Record
 
@@ -148,8 +149,13 @@ def wish_of(contrast: Contrast, briefing: dict[str, Any]) -> dict[str, Any]:
     """Return the prediction to register: the largest smallest effect and every rival of any run."""
     every = [each.prediction for _, each in contrast.tried]
     first = every[0]
-    unseen = [briefing["unseen_by_slot"].get(slot, 0) for slot in edited_slots(first)]
-    most = min([briefing["unseen_templates"], *unseen])
+    shown = templates_of(first)
+    most = sum(
+        kind["templates"]
+        for kind in briefing["unseen_kinds"]
+        if set(shown["slots"]) <= set(kind["shows"])
+        and not set(shown["without"]) & set(kind["shows"])
+    )
     rivals: dict[str, Rival] = {}
     for rival in (rival for each in every for rival in each.rivals if not rival.standing):
         rivals.setdefault(rival.model_dump_json(exclude={"name"}), rival)

@@ -5,8 +5,10 @@ The confirmation prompts, the run secret and the place of the models are not in 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+from agent.closed_forms import closed_forms
 from agent.gates import placebos_needed
 from agent.house_tools import HOUSE_TOOLS
 from agent.investigation import Investigation
@@ -25,6 +27,8 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
     explore = investigation.populations["case"].pools["explore"]
     confirm = investigation.populations["case"].pools["confirm"]
     catalogue = investigation.worker.catalogue
+    every = [investigation.populations["case"].shown(name) for name in confirm.templates]
+    kinds = Counter(tuple(sorted(shown)) for shown in every)
     place = place_of(investigation)
     read = [each.model_dump(mode="json") for each in place.runs] if place else []
     alpha = alpha_share(investigation.alpha, case.limits.registrations)
@@ -55,6 +59,10 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
             for name, slot in explore.slots.items()
         },
         "unseen_templates": len(confirm.templates),
+        # By which the aggregator counts what a statement of the runs can be tested on.
+        "unseen_kinds": [
+            {"shows": list(shown), "templates": count} for shown, count in sorted(kinds.items())
+        ],
         "unseen_by_slot": {
             name: len(investigation.populations["case"].usable("confirm", [name]))
             for name in explore.slots
@@ -65,6 +73,7 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
         "roles": investigation.roles,
         "alpha": alpha,
         "placebos_needed": placebos_needed(alpha),
+        "closed_forms": list(closed_forms(investigation, alpha)),
         "tools": [
             *investigation.offered(),
             *(tool.entry() for tool in (*HOUSE_TOOLS, rest_case) if tool.name not in case.without),

@@ -12,7 +12,8 @@ from typing import Any
 from agent.investigation import Investigation
 from agent.population import draw, fingerprint
 from agent.prediction import Prediction, Registration
-from agent.registration import build_arms, edited_slots, scoring_arguments
+from agent.registration import build_arms, scoring_arguments
+from agent.template_choice import templates_of
 from agent.verdict import Verdict, decide_batch
 from tools.prompt import Arm, PromptItem
 from tools.registry import ToolError, unknown
@@ -107,8 +108,7 @@ def confirmation_items(
     drawn = investigation.draws.get(registration.id)
     before = set(drawn["before"]) if drawn else investigation.burned()
     size = (prediction.clusters, prediction.per_cluster)
-    slots = edited_slots(prediction)
-    items = draw(population, "confirm", size, seed, burned=before, slots=slots)
+    items = draw(population, "confirm", size, seed, burned=before, **templates_of(prediction))
     if drawn is None:
         marks = [fingerprint(item.prompt.text()) for item in items]
         investigation.record(

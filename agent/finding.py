@@ -38,6 +38,7 @@ from agent.wording import (
     p_value,
     predicted,
     trend_words,
+    where,
     with_unit,
     words,
 )
@@ -267,7 +268,7 @@ def statement_of(
         return (
             f"Predicted that {predicted(prediction)}. Too little could be scored to say anything."
         )
-    numbers = numbers_of(prediction, verdict)
+    numbers, place = numbers_of(prediction, verdict), where(prediction)
     if verdict.status in ("refuted", "inconclusive"):
         seen = effect_words(prediction, verdict)
         end = "refuted" if verdict.status == "refuted" else "not settled either way"
@@ -280,7 +281,7 @@ def statement_of(
         if opened:
             names = "; ".join(f"{survivors(each)} ({name})" for name, each in opened)
             return (
-                f"{capital(open_statement(prediction, verdict))} ({numbers}). "
+                f"{capital(place + open_statement(prediction, verdict))} ({numbers}). "
                 f"The cause is open after a counter-experiment: {names}."
             )
         failed = [name for name, each in counters if each.status == "refuted"]
@@ -289,9 +290,9 @@ def statement_of(
             if failed
             else ""
         )
-        return f"{capital(effect_statement(prediction, verdict))} ({numbers}).{tail}"
+        return f"{capital(place + effect_statement(prediction, verdict))} ({numbers}).{tail}"
     return (
-        f"{capital(open_statement(prediction, verdict))} ({numbers}). "
+        f"{capital(place + open_statement(prediction, verdict))} ({numbers}). "
         f"The cause is open: {survivors(verdict)}."
     )
 

@@ -166,7 +166,8 @@ class Gate:
             return None
         if self.prediction.form == "rank" and self.prediction.treatment.intervention is not None:
             return f'`draw_placebos` {{"count": {needed}}} in place of `placebos`'
-        return f"{needed} placebos"
+        runner_up = ", or a `difference` from the runner-up, which needs none"
+        return f"{needed} placebos{runner_up if self.prediction.form == 'rank' else ''}"
 
     def _smaller_share(self, room: Room) -> str | None:
         share = self.prediction.smallest_effect

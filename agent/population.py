@@ -52,12 +52,20 @@ class Population(Record):
     everywhere: tuple[str, ...] = ()
     """Slots that every prompt shows although no template holds them: the case's environment does."""
 
-    def usable(self, pool: Pool, slots: Iterable[str] = ()) -> list[str]:
-        """Return a pool's templates, and so clusters, that show every one of `slots`."""
-        wanted = set(slots) - set(self.everywhere)
+    def usable(
+        self, pool: Pool, slots: Iterable[str] = (), without: Iterable[str] = ()
+    ) -> list[str]:
+        """Return a pool's templates, and so clusters, that show every one of `slots` and none of `without`."""
+        wanted, unwanted = set(slots), set(without)
         return [
-            name for name in self.pools[pool].templates if wanted <= marks(self.templates[name])
+            name
+            for name in self.pools[pool].templates
+            if wanted <= (shown := self.shown(name)) and not unwanted & shown
         ]
+
+    def shown(self, name: str) -> set[str]:
+        """Return the slots that a template shows, with those that every prompt does."""
+        return marks(self.templates[name]) | set(self.everywhere)
 
     def levels(self, slot: str) -> tuple[str, ...]:
         """Return the declared levels of a factor slot; empty for a plain one."""
@@ -284,17 +292,18 @@ def draw(
     *,
     burned: Iterable[str] = (),
     slots: Iterable[str] = (),
+    without: Iterable[str] = (),
 ) -> list[PromptItem]:
     """Draw filled prompts: `size` is (templates, distinct fillings of each).
 
-    Only templates that show every one of `slots` are drawn. The same arguments give the same
+    Only templates that show every one of `slots` and none of `without` are drawn. The same arguments give the same
     prompts. A prompt whose text is in `burned` is never drawn again; a template with nothing fresh
     left yields fewer items.
     """
     content = population.pools[pool]
     rng = random.Random(stable_number("draw", population.id, pool, seed))
     clusters, per_cluster = size
-    names = population.usable(pool, slots)
+    names = population.usable(pool, slots, without)
     rng.shuffle(names)
     used = set(burned)
     items: list[PromptItem] = []

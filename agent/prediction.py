@@ -70,6 +70,27 @@ class Dose(Record):
     arm: Arm
 
 
+class TemplateChoice(Record):
+    """Which unseen templates a prediction is tested on, by the slots that they show."""
+
+    showing: tuple[str, ...] = ()
+    """Slots that a template must show."""
+    hiding: tuple[str, ...] = ()
+    """Slots that it must not show."""
+
+    @model_validator(mode="after")
+    def chooses(self) -> TemplateChoice:
+        """Refuse a choice of nothing, and one that no template could meet."""
+        if not self.showing and not self.hiding:
+            raise ValueError(
+                "`templates` needs `showing` or `hiding`; leave it out for all templates"
+            )
+        both = set(self.showing) & set(self.hiding)
+        if both:
+            raise ValueError(f"no template both shows and hides {min(both)!r}")
+        return self
+
+
 class PlaceboDraw(Record):
     """Asks the harness for the placebos of a `rank`: the treatment with other directions in place of its own."""
 
@@ -114,6 +135,8 @@ class Prediction(Record):
     are seen with `logprob_difference`); for `equivalence` the margin; for `existence` the share of templates that
     must show it."""
     population: str = "case"
+    templates: TemplateChoice | None = Field(default=None, exclude_if=lambda choice: choice is None)
+    """For a claim about templates that show a slot, or do not: only such are tested on, and the statement says so."""
     clusters: int = Field(default=12, ge=1, le=400)
     """Unseen templates to test on; the unit of the statistics. More of them tell most."""
     per_cluster: int = Field(default=16, ge=1, le=400)

@@ -25,9 +25,10 @@ from agent.placebos import with_placebos
 from agent.population import GENERAL_CLAIM, Pool, Population, draw, fingerprint, marks
 from agent.prediction import Prediction, Registration, Rival
 from agent.rivals import standing_rivals
+from agent.template_choice import choice_faults, edited_slots, templates_of, told_templates
 from agent.verdict import reference_checks
 from tools import statistics as stats
-from tools.prompt import Arm, ChooseLevel, FormatNumbers, PromptItem, SetSlot, SwapSlots
+from tools.prompt import Arm, PromptItem
 from tools.registry import ToolError, unknown
 from tools.scoring import ArmPrompts, cluster_means, mean, transformed
 from tools.sequential import alpha_share
@@ -117,7 +118,7 @@ def prepare(
     # A form that has no power to tell is not run before everything else is right.
     if prediction.form in POWERED or not faults:
         pilot = run_pilot(investigation, prediction, population)
-    available = len(population.usable("confirm", edited_slots(prediction)))
+    available = len(population.usable("confirm", **templates_of(prediction)))
     gate = Gate(prediction, alpha, pilot if prediction.form in POWERED else None)
     if prediction.form == "existence":
         gate = gate.changed(clusters=min(prediction.clusters, available))
@@ -127,7 +128,7 @@ def prepare(
         if prediction.form != "equivalence":
             raise ToolError(*faults, gate.way_out(room))
         tried = partial(run_pilot, investigation, population=population)
-        raise ToolError(*faults, equivalence_way_out(investigation.case, gate, room, tried))
+        raise ToolError(*faults, equivalence_way_out(investigation, gate, room, tried))
     sd, power = gate.sd(), gate.power()
     return Registration(
         id=identifier,
@@ -190,15 +191,14 @@ class FreshPrompts:
         """Draw what a prediction would be confirmed on."""
         population = self.investigation.populations[wanted.population]
         seed = self.investigation.seed_for(wanted.digest(), 0)
-        size, slots = (wanted.clusters, per_cluster), edited_slots(wanted)
-        return draw(population, "confirm", size, seed, burned=self.used, slots=slots)
+        size, shown = (wanted.clusters, per_cluster), templates_of(wanted)
+        return draw(population, "confirm", size, seed, burned=self.used, **shown)
 
     def faults(self, prediction: Prediction) -> Iterator[str]:
         """Yield a fault unless enough templates are there and have unseen prompts left."""
-        slots = edited_slots(prediction)
-        available = len(self.population.usable("confirm", slots))
+        available = len(self.population.usable("confirm", **templates_of(prediction)))
         if prediction.form != "existence" and prediction.clusters > available:
-            showing = f" that show {', '.join(slots)}" if slots else ""
+            showing = told_templates(prediction)
             yield (
                 f"{prediction.clusters} clusters asked, the population has {available} unseen templates"
                 f"{showing}; ask for at most {available}"
@@ -214,7 +214,7 @@ class FreshPrompts:
 
     def room(self, prediction: Prediction) -> Room:
         """Return how many templates have unseen prompts left, and how many each of them has at least."""
-        every = len(self.population.usable("confirm", edited_slots(prediction)))
+        every = len(self.population.usable("confirm", **templates_of(prediction)))
         wide = prediction.model_copy(update={"clusters": every})
         most = max(MOST_PER_CLUSTER, prediction.per_cluster)
         left = Counter(item.template_id for item in self.take(wide, most))
@@ -252,24 +252,9 @@ def check_references(
                 f"no template shows the slot {' or '.join(map(repr, hidden))} that an edit names; "
                 f"edit {', '.join(sorted(shown))}"
             )
+    faults += choice_faults(prediction, population)
     faults += contrast_faults(prediction)
     return population, faults
-
-
-def edited_slots(prediction: Prediction) -> tuple[str, ...]:
-    """Return the slots that treatment, control or doses edit: only templates that show them are clusters."""
-    arms = [prediction.treatment, *([prediction.control] if prediction.control else [])]
-    arms = [step.arm for step in prediction.doses] if prediction.form == "trend" else arms
-    found: list[str] = []
-    for edit in (edit for arm in arms for edit in arm.edits):
-        match edit:
-            case SetSlot() | ChooseLevel():
-                found.append(edit.slot)
-            case SwapSlots() | FormatNumbers():
-                found += edit.slots
-            case _:
-                continue
-    return tuple(dict.fromkeys(found))
 
 
 def build_arms(
@@ -306,10 +291,9 @@ def check_arms(
     investigation: Investigation, prediction: Prediction, population: Population
 ) -> None:
     """Look at the arms on explore prompts, without running them; raise `ToolError` for what is wrong there."""
-    seed = investigation.explore_seed("pilot", prediction.digest())
-    slots = edited_slots(prediction)
-    size = (len(population.usable("explore", slots)), LOOKED_AT)
-    look = draw(population, "explore", size, seed, slots=slots)
+    seed, shown = investigation.explore_seed("pilot", prediction.digest()), templates_of(prediction)
+    size = (len(population.usable("explore", **shown)), LOOKED_AT)
+    look = draw(population, "explore", size, seed, **shown)
     if look:
         arms = build_arms(prediction.arms(), look, population, "explore", seed)
         check_prompts(prediction, arms, population.everywhere)
@@ -322,18 +306,12 @@ def run_pilot(
 
     What cannot be run or scored shows here, before a confirmation prompt is spent.
     """
-    seed = investigation.explore_seed("pilot", prediction.digest())
-    slots = edited_slots(prediction)
-    usable = len(population.usable("explore", slots))
+    seed, shown = investigation.explore_seed("pilot", prediction.digest()), templates_of(prediction)
+    usable = len(population.usable("explore", **shown))
     # Of a spread, a few templates say next to nothing, whatever number was asked for.
     clusters = min(max(prediction.clusters, GENERAL_CLAIM), usable)
-    items = draw(
-        population,
-        "explore",
-        (clusters, min(PILOT_ITEMS, prediction.per_cluster)),
-        seed,
-        slots=slots,
-    )
+    size = (clusters, min(PILOT_ITEMS, prediction.per_cluster))
+    items = draw(population, "explore", size, seed, **shown)
     every = build_arms(prediction.arms(), items, population, "explore", seed)
     wanted = {name for name in every if not name.startswith(("rival_", "placebo_"))}
     if prediction.form == "trend":

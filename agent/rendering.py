@@ -32,7 +32,7 @@ from agent.set_reading import SetPart
 from agent.shown_evidence import Evidence
 from agent.sweeps import Sweep, is_behind
 from agent.thought_plot import thought_map
-from agent.wording import capital, describe_measure, number, p_value, predicted, with_unit
+from agent.wording import capital, describe_measure, nats, number, p_value, predicted, with_unit
 from tools.measures import Measure
 from tools.statistics import wilson_interval
 
@@ -195,6 +195,8 @@ def level(value: float | None, unit: str | None) -> str:
     """Return a mean: a percentage for rates, else the value with its unit."""
     if value is None:
         return "not scored"
+    if unit == "nats":
+        return f"{nats(value).removeprefix('+')} nats"
     return f"{100 * value:.1f} %" if unit == "points" else f"{value:.2f} {unit or ''}".strip()
 
 

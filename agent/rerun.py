@@ -18,8 +18,9 @@ from agent.investigation import ExperimentEntry, Investigation
 from agent.opening import read_run
 from agent.population import draw, fingerprint
 from agent.prediction import Registration
-from agent.registration import build_arms, edited_slots, scoring_arguments
+from agent.registration import build_arms, scoring_arguments
 from agent.run_folder import RunError
+from agent.template_choice import templates_of
 from agent.verdict import Verdict, decide
 from tools.blobs import BlobStore
 from tools.experiment import Experiment
@@ -325,12 +326,12 @@ def reserve_data(
     """Draw from the reserve and run the registered arms; return experiment, marks and raw table."""
     prediction = registration.prediction
     population = investigation.populations[prediction.population]
-    slots = edited_slots(prediction)
-    count = min(prediction.clusters, len(population.usable("reserve", slots)))
+    shown = templates_of(prediction)
+    count = min(prediction.clusters, len(population.usable("reserve", **shown)))
     if count < 2:
         raise RunError(f"the reserve holds {count} templates for {registration.id}; it needs two")
     size = (count, prediction.per_cluster)
-    items = draw(population, "reserve", size, seed, burned=burned, slots=slots)
+    items = draw(population, "reserve", size, seed, burned=burned, **shown)
     arms = build_arms(arms_to_run(investigation, prediction), items, population, "reserve", seed)
     arguments = scoring_arguments(investigation.case, prediction, arms)
     number, done = investigation.run_experiment("score_arms", arguments, "confirmation", seed)

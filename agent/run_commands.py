@@ -88,6 +88,7 @@ def replicate(
     from agent import session
     from agent.case import Limits
     from agent.cast import Provider, Roles, make_panel, same_roles, seat
+    from agent.finding import bounds, effect_words
     from agent.opening import resume_run
     from agent.rerun import replicate as once_more
 
@@ -109,10 +110,11 @@ def replicate(
     if as_json:
         put_json(verdict.model_dump(mode="json"))
     else:
-        low, high = verdict.interval or (float("nan"), float("nan"))
-        put(
-            f"{finding}: {verdict.status}; {verdict.estimate} ({low:.3g} to {high:.3g}), {verdict.clusters} templates"
-        )
+        prediction = investigation.registrations[finding].prediction
+        seen = "too little could be scored"
+        if verdict.estimate is not None:
+            seen = f"{effect_words(prediction, verdict)} ({bounds(prediction, verdict)})"
+        put(f"{finding}: {verdict.status}; {seen}, {verdict.clusters} templates")
 
 
 def diff(

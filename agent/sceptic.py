@@ -55,9 +55,9 @@ def rest_case(investigation: Investigation, args: Rest, context: Any) -> Rested:
 def contrast_of(prediction: Prediction) -> dict[str, Any]:
     """Return what a counter-experiment must repeat of a prediction: what is compared, and how sharply."""
     kept = ("form", "question", "measure", "treatment", "control", "reference_pair", "placebos")
-    kept += ("doses", "direction", "smallest_effect", "samples")
+    kept += ("doses", "direction", "smallest_effect", "samples", "templates")
     content = tested(prediction)
-    return {name: content[name] for name in kept}
+    return {name: content.get(name) for name in kept}
 
 
 def challenged(investigation: Investigation) -> list[Registration]:

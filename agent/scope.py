@@ -8,9 +8,11 @@ from typing import Any, Literal
 from agent.case import Case
 from agent.investigation import Investigation
 from agent.judge import warning_of
+from agent.population import GENERAL_CLAIM
 from agent.prediction import Prediction, Registration
+from agent.template_choice import templates_of
 from agent.verdict import Verdict
-from agent.wording import listed, name, words
+from agent.wording import listed, name, where, words
 from tools.measures import AnswerMatch, JudgedMeasure, is_rate
 from tools.prompt import AblateDirection, ChooseLevel, PatchFrom, Steer
 from tools.scoring import neither_share
@@ -64,6 +66,10 @@ def scope_of(
     """Return what a finding is said of: the prompts, and what the reference model has to do with it."""
     population = investigation.populations.get(prediction.population)
     said_of = [f"on {population.scope}"] if population else []
+    if population and prediction.templates is not None:
+        held_out = len(population.usable("confirm", **templates_of(prediction)))
+        few = f": of {held_out} held-out ones" if held_out < GENERAL_CLAIM else ""
+        said_of.append(f"{where(prediction).removesuffix(', ')} only{few}")
     if investigation.case.reference is None:
         said_of.append(NO_REFERENCE)
     elif (
@@ -161,9 +167,10 @@ def sides_limit(
 
 
 def untested_levels(investigation: Investigation, registration: Registration) -> str:
-    """Return which levels of the factor that a prediction sets were tested as causes, and which were not.
+    """Return which levels of the factor that a prediction sets were tested as causes, and what became of the others.
 
-    Empty when none is left. A level that stood as a rival only was compared with, not tested.
+    Empty when every level was. One that stood as a rival only was tested, and excluded or not; what no prediction
+    set at all was not tested.
     """
     prediction = registration.prediction
     population = investigation.populations.get(prediction.population)
@@ -178,13 +185,36 @@ def untested_levels(investigation: Investigation, registration: Registration) ->
             and (level := levels_set(each.prediction).get(slot)) is not None
         }
         every = population.levels(slot) if population else ()
-        left = [name(level) for level in every if level not in tested | base]
+        left = [level for level in every if level not in tested | base]
+        excluded = excluded_levels(investigation, prediction, slot)
+        parts = {
+            "tested as a cause": [level for level in every if level in tested],
+            "excluded as rivals": [level for level in left if level in excluded],
+            "not tested as causes": [level for level in left if level not in excluded],
+        }
         if left:
-            done = ", ".join(name(level) for level in every if level in tested)
-            lines.append(
-                f"Of {name(slot)}, tested as a cause: {done}; not tested as causes: {', '.join(left)}."
-            )
+            told = [f"{how}: {', '.join(map(name, them))}" for how, them in parts.items() if them]
+            lines.append(f"Of {name(slot)}, {'; '.join(told)}.")
     return " ".join(lines)
+
+
+def excluded_levels(investigation: Investigation, prediction: Prediction, slot: str) -> set[str]:
+    """Return the levels of a slot that brought less than half of an effect of it, as rivals on the same measure."""
+    found: set[str] = set()
+    for each in investigation.registrations.values():
+        verdict, other = investigation.verdicts.get(each.id), each.prediction
+        if verdict is None or verdict.status not in ("supported", "effect shown, cause open"):
+            continue
+        if other.measure != prediction.measure or slot not in levels_set(other):
+            continue
+        for rival, outcome in zip(other.rivals, verdict.rivals, strict=True):
+            if outcome.excluded and rival.arm is not None:
+                found |= {
+                    edit.level
+                    for edit in rival.arm.edits
+                    if isinstance(edit, ChooseLevel) and edit.slot == slot
+                }
+    return found
 
 
 def levels_set(prediction: Prediction) -> dict[str, str]:

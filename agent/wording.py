@@ -6,6 +6,7 @@ are quoted, cut short and made harmless.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from agent.prediction import Prediction
@@ -52,6 +53,7 @@ STYLES = {
 }
 MODELS = {"subject": "the subject", "reference": "the reference model"}
 FACTORS = {"points": 100.0, "nats": 1.0, "words": 1.0}
+MOST_DECIMALS = 4
 
 
 def name(text: str) -> str:
@@ -264,10 +266,22 @@ def number(value: float) -> str:
 
 def size(value: float, measure: Measure, *, signed: bool = False) -> str:
     """Return an effect without its unit: points for rates, nats or words otherwise."""
-    scaled = FACTORS[unit(measure)] * value
-    text = f"{scaled:+.0f}" if abs(scaled) >= 9.95 else f"{scaled:+.1f}"
-    text = "0" if float(text) == 0 else text
+    if unit(measure) == "nats":
+        text = nats(value)
+    else:
+        scaled = FACTORS[unit(measure)] * value
+        text = f"{scaled:+.0f}" if abs(scaled) >= 9.95 else f"{scaled:+.1f}"
+        text = "0" if float(text) == 0 else text
     return text if signed or text[0] not in "+" else text[1:]
+
+
+def nats(value: float) -> str:
+    """Return a number of nats with its sign: two decimals below 10, and two digits of what is smaller than 0.1."""
+    if abs(value) >= 9.995:
+        return f"{value:+.0f}"
+    small = MOST_DECIMALS if value == 0 else 1 - math.floor(math.log10(abs(value)))
+    text = f"{value:+.{min(max(small, 2), MOST_DECIMALS)}f}"
+    return "0" if float(text) == 0 else text
 
 
 def with_unit(value: float, measure: Measure, *, signed: bool = False) -> str:
@@ -294,6 +308,25 @@ def capital(text: str) -> str:
 
 def predicted(prediction: Prediction) -> str:
     """Return what was registered, as a clause: "setting ... raises ... by at least 10 points"."""
+    return where(prediction) + foretold(prediction)
+
+
+def where(prediction: Prediction) -> str:
+    """Return on which templates a statement holds, as its beginning: "on templates that show `a`, "; empty for all."""
+    choice = prediction.templates
+    if choice is None:
+        return ""
+    parts = (
+        [f"show {listed([name(slot) for slot in choice.showing], 'and')}"] if choice.showing else []
+    )
+    parts += (
+        [f"do not show {listed([name(slot) for slot in choice.hiding])}"] if choice.hiding else []
+    )
+    return f"on templates that {' and '.join(parts)}, "
+
+
+def foretold(prediction: Prediction) -> str:
+    """Return what was registered, without the templates it was registered for."""
     what, least = (
         describe_measure(prediction.measure),
         with_unit(prediction.smallest_effect, prediction.measure),

@@ -18,7 +18,8 @@ from agent.investigation import Investigation
 from agent.opening import read_run
 from agent.population import Pool, draw, population_of
 from agent.prediction import Prediction
-from agent.registration import build_arms, edited_slots, scoring_arguments
+from agent.registration import build_arms, scoring_arguments
+from agent.template_choice import templates_of
 from evals.organisms.families.family import Truth
 from tools import statistics as stats
 from tools.blobs import BlobStore
@@ -73,14 +74,16 @@ class Remeasure:
 
     def __call__(self, prediction: Prediction) -> list[float]:
         """Return the effect per template, on all templates whatever side of the split they are on."""
-        slots = edited_slots(prediction)
-        usable: dict[Pool, int] = {pool: len(self.population.usable(pool, slots)) for pool in POOLS}
+        shown = templates_of(prediction)
+        usable: dict[Pool, int] = {
+            pool: len(self.population.usable(pool, **shown)) for pool in POOLS
+        }
         each = max(1, HARNESS_PROMPTS // max(1, sum(usable.values())))
         found: list[float] = []
         for pool in POOLS:
             if usable[pool] == 0:
                 continue
-            items = draw(self.population, pool, (usable[pool], each), 1, slots=slots)
+            items = draw(self.population, pool, (usable[pool], each), 1, **shown)
             arms = {
                 key: arm
                 for key, arm in prediction.arms().items()

@@ -15,7 +15,7 @@ from tests.scripted_run import level, prediction
 BRIEFING = {
     "kind": "condition",
     "unseen_templates": 14,
-    "unseen_by_slot": {"context": 13},
+    "unseen_kinds": [{"shows": ["context"], "templates": 13}, {"shows": [], "templates": 1}],
     "registrations": 8,
 }
 
@@ -57,6 +57,15 @@ def test_predictions_of_one_contrast_are_one_group_whatever_their_sizes_and_arm_
         run_of(tried("supported", direction="less"), tried("supported", treatment=level("date"))),
     ]
     assert [group.runs() for group in contrasts_of(runs)] == [2, 1, 1]
+
+
+def test_a_statement_about_some_templates_is_tested_on_as_many_as_there_are_of_them() -> None:
+    hurry = {"name": "h", "edits": [{"kind": "insert_text", "texts": ["Hurry."]}]}
+    for choice, there in (({"hiding": ["other"]}, 14), ({"showing": ["context"]}, 13), (None, 14)):
+        made = tried("supported", treatment=hurry, control={"name": "c"}, templates=choice)
+        (wish,) = registered([run_of(made)])
+        kept = Prediction.model_validate(wish | {"hypothesis": "H1"}).templates
+        assert wish["clusters"] == there and kept == made.prediction.templates
 
 
 def against(name: str) -> Any:

@@ -53,7 +53,7 @@ def test_levels_that_nobody_tested_stand_beside_the_headline(tmp_path: Path) -> 
     register = said[1].calls[0].model_copy(update={"arguments": {"predictions": [prediction()]}})
     said[1] = said[1].model_copy(update={"calls": (register,)})
     made = build_report(make_run(tmp_path / "run", said))
-    words = "Of `context`, tested as a cause: `version`; not tested as causes: `date`."
+    words = "Of `context`, tested as a cause: `version`; excluded as rivals: `date`."
     assert made.findings[0].untested_levels == words
     assert made.answer.sentences[1].endswith(words)
     text = "".join(Outline(render_html(made)).text)

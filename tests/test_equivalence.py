@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.confirm import confirm
-from agent.equivalence import other_measure
+from agent.equivalence import as_it_opens, other_measure
 from agent.finding import statement_of
 from agent.house_tools import Hypothesis
 from agent.investigation import Investigation
+from agent.measure_check import check_measure
 from agent.opening import open_run
 from agent.prediction import Prediction
 from agent.registration import register
@@ -117,3 +118,46 @@ def test_two_sides_are_the_same_in_both_measures() -> None:
     assert other_measure(nats) == AnswerMatch(values=("yes", "Yes"), against=("no", "No"))
     assert other_measure(AnswerMatch(values=("yes",))) is None
     assert other_measure(RegularExpression(pattern="x")) is None
+
+
+def test_only_openings_that_step_0_saw_are_proposed(tmp_path: Path) -> None:
+    table = NEVER | {"scatter": {"template_by_model": 0.02}}
+    investigation = opened(tmp_path / "run", table)
+    before = refused(investigation, prediction(**SAME)).splitlines()[-1]
+    assert before.endswith("(step 0 sampled no answers: sample some, and see that they open so)")
+    check_measure(investigation)
+    wish = prediction(**SAME)
+    told = refused(investigation, wish)
+    way_out = told.splitlines()[-1]
+    # It always said "No.": of the other side only the same case is asked for, and that it was never seen is said.
+    assert '"negative":["No"],"positive":["Yes"]' in way_out
+    assert way_out.endswith("(no answer of step 0 opens with `yes` or `Yes`)")
+    (made,) = register(investigation, [Prediction.model_validate(with_way_out(wish, told))])
+    assert made.prediction.measure == LogprobDifference(positive=("Yes",), negative=("No",))
+
+
+def test_answers_that_never_open_with_either_side_are_not_proposed(tmp_path: Path) -> None:
+    """How likely it is to begin with "yes" says nothing of a model that always begins with "Well"."""
+    behaviour = {"shown": ["Well, yes."], "otherwise": ["Well, no."], "logit": -7.0}
+    table = {"behaviours": [behaviour], "scatter": {"template_by_model": 0.02}}
+    investigation = opened(tmp_path / "run", table)
+    check_measure(investigation)
+    way_out = refused(investigation, prediction(**SAME)).splitlines()[-1]
+    assert way_out.startswith("a way out: none: the 12 unseen templates")
+    assert "(no answer of step 0 opens with `yes`, `Yes`, `no` or `No`)" in way_out
+
+
+def test_an_opening_is_a_whole_word_in_the_same_case_and_filled_from_its_prompt() -> None:
+    def kept(*outputs: str) -> tuple[Any, str]:
+        slots = {"wrong": "9.1", "right": "9.8"}
+        rows = [{"template_id": "t", "slots": slots, "outputs": [text]} for text in outputs]
+        return as_it_opens(LogprobDifference(positive=("{wrong}",), negative=("{right}",)), rows)
+
+    both, note = kept("9.1 is bigger", " 9.8.")
+    assert (both.positive, both.negative, note) == (("{wrong}",), ("{right}",), "")
+    assert kept("9.11 is bigger", "It is 9.8")[0] is None
+    one, note = kept("9.8")
+    assert one == both and note == "no answer of step 0 opens with `{wrong}`"
+    rows = [{"template_id": "t", "slots": {}, "outputs": ["YES", "yesterday", "no"]}]
+    asked = LogprobDifference(positive=("yes", "Yes"), negative=("no", "No"))
+    assert as_it_opens(asked, rows)[0] == LogprobDifference(positive=("yes",), negative=("no",))

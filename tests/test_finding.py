@@ -10,12 +10,14 @@ from pydantic import TypeAdapter
 
 from agent.finding import findings, statement_of
 from agent.prediction import Prediction
+from agent.rendering import level as mean_words
 from agent.scope import level_of, limits_of
 from agent.verdict import Verdict
 from agent.wording import (
     contrast,
     describe_arm,
     describe_measure,
+    interval_words,
     number,
     p_value,
     predicted,
@@ -267,7 +269,13 @@ def test_units_and_rounding() -> None:
         with_unit(-0.004, points) == "-0.4 points"
         and with_unit(0.0, points, signed=True) == "0 points"
     )
-    assert with_unit(-2.34, nats, signed=True) == "-2.3 nats"
+    seen = (-2.344, 0.3, 9.994, 9.996, -12.34, 0.0341, -0.0049, 0.0, 0.00001)
+    told = ("-2.34", "+0.30", "+9.99", "+10", "-12", "+0.034", "-0.0049", "0", "0")
+    assert tuple(with_unit(each, nats, signed=True) for each in seen) == tuple(
+        f"{each} nats" for each in told
+    )
+    assert interval_words((-0.214, 0.036), nats) == "-0.21 to 0.036"
+    assert (mean_words(0.346, "nats"), mean_words(-0.0123, "nats")) == ("0.35 nats", "-0.012 nats")
     assert [number(value) for value in (0.05, 12.34, 0.00012, 5.0, 1234.5)] == [
         "0.05", "12.3", "0.00012", "5", "1234",
     ]  # fmt: skip

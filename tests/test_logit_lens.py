@@ -23,7 +23,8 @@ from tests.planted_models import (
 )
 from tools.blobs import BlobStore
 from tools.experiment import Context
-from tools.logit_lens import LensResult, Plan, begin, chosen_layers, logit_lens, ranked, summarise
+from tools.lens_words import ranked, summarise
+from tools.logit_lens import LensResult, Plan, begin, chosen_layers, logit_lens
 from tools.prompt import Prompt, user_prompt
 from tools.registry import ToolError
 from tools.subject import SubjectModel
@@ -167,7 +168,8 @@ def test_the_summary_says_what_its_tables_say(carrying: SubjectModel, context: C
     assert few.above == 0 and few.candidates
     assert not any(each.stands_out for each in few.candidates)
     assert few.summary == (
-        f"0 of {len(NOUNS)} words stand out; the first candidate, {few.candidates[0].word}, does not stand out"
+        f"0 of {len(NOUNS)} words stand out; the first candidate, {few.candidates[0].word}, does not stand out: "
+        "too few templates to tell"
     )
 
 
@@ -181,7 +183,7 @@ def test_where_every_word_moved_a_little_none_stands_out() -> None:
     words = Words(tuple(NOUNS[:30]), torch.arange(30)[:, None])
     ranks = ranked(shifts, words, [(0, -1)], 30)
     assert not any(each.stands_out for each in ranks)
-    assert "30 words stand out; " in summarise(shifts.clearest(8), shifts, words, ranks)
+    assert "30 words stand out; " in summarise(shifts.clearest(8), shifts, words, ranks, 24)
     values[0, :, 4] += 5.0
     special = consistent_shifts(values, seed=0)
     assert special.beyond[0].nonzero().flatten().tolist() == [4]

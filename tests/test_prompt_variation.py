@@ -360,7 +360,7 @@ def test_log_probabilities_are_varied_without_samples(context: Context) -> None:
         ({"factors": [{"name": "x", "levels": [{"name": "a"}, {"name": "b"}]}]}, "no level of factor 'x' edits"),
         ({"factors": [WHO, WHO]}, "two factors are called 'who'"),
         ({"factors": [WHO | {"name": "no-op"}]}, "two factors are called 'no-op'"),
-        ({"items": ["Is it so?"]}, "has no slot 'who'; it has: none"),
+        ({"items": ["Is it so?"]}, "own-001, a prompt of your own, shows no {who}, which an edit sets: write"),
         (
             {"factors": [{"name": "x", "levels": [{"name": "a"}, {"name": "b", "edits": [
                 {"kind": "choose_level", "slot": "who", "level": "b"}]}]}]},

@@ -13,7 +13,8 @@ from agent.house_tools import Hypothesis
 from agent.investigation import Investigation
 from agent.opening import open_run
 from agent.prediction import Prediction, Registration
-from agent.registration import edited_slots, register
+from agent.registration import register
+from agent.template_choice import edited_slots
 from tests.scripted_run import case_of, level, prediction, worker_for
 from tools.registry import ToolError
 

@@ -15,7 +15,8 @@ from pydantic import Field
 from tools.experiment import Context, canonical_json
 from tools.judging import JudgedResult, judge_table
 from tools.measures import Measure
-from tools.prompt import Arm, PromptItem, SetSlot, Template
+from tools.own_templates import with_slots
+from tools.prompt import Arm, SetSlot
 from tools.registry import Record, ToolError, tool
 from tools.sampling import Prompts
 from tools.scoring import ScoringArguments, cluster_means, items_from, mean, score_arm, transformed
@@ -80,7 +81,8 @@ def rank_candidates(subject: Any, args: CandidateArguments, context: Context) ->
     and a measure of "yes" against "no". A z far above `expected_largest_z`, in most templates, is a
     lead; register it against the runner-up on unseen templates before you believe it.
     """
-    given = [with_slot(item, args.slot, args.values[0]) for item in items_from(args.items)]
+    slots = {args.slot: args.values[0]}
+    given = [with_slots(item, slots, "rank_candidates") for item in items_from(args.items)]
     items = [item for item in given if args.slot in item.slots and uses(item, args.slot)]
     if len({item.template_id for item in items}) < 2:
         mark = "{" + args.slot + "}"
@@ -124,26 +126,6 @@ def rank_candidates(subject: Any, args: CandidateArguments, context: Context) ->
         raw=raw,
         agreement=agreement,
     )
-
-
-def with_slot(item: PromptItem, slot: str, value: str) -> PromptItem:
-    """Return an item; one of the investigator's own that shows the mark has the slot, filled with a value."""
-    if item.template.source != "investigator" or "{" + slot + "}" not in item.prompt.text():
-        return item
-    system = [turn for turn in item.prompt.messages[:1] if turn.role == "system"]
-    turns = item.prompt.messages[len(system) :]
-    if item.prompt.continue_as != "assistant" or not turns or turns[-1].role != "user":
-        raise ToolError(
-            f"rank_candidates: a prompt of your own with {{{slot}}} has to end with a user turn that is answered"
-        )
-    template = Template(
-        text=turns[-1].content,
-        system=system[0].content if system else None,
-        history=turns[:-1],
-        prefill=item.prompt.prefill,
-        source="investigator",
-    )
-    return item.model_copy(update={"template": template, "slots": {slot: value}})
 
 
 def uses(item: Any, slot: str) -> bool:

@@ -11,6 +11,7 @@ the positions that open an answer); Cywinski et al. 2025, arXiv:2505.14352 (`lik
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 from tools.architecture import Site
 from tools.experiment import Context, canonical_json
 from tools.lens_reading import LikelyWord, Reading, likely_words
+from tools.lens_words import CandidateRanks, ranked, summarise
 from tools.neutral import sentences
 from tools.prompt import Prompt, user_prompt
 from tools.registry import Record, ToolError, tool
@@ -28,7 +30,6 @@ from tools.scoring import items_from
 from tools.vocabulary import Words, candidate_words, single_token_words
 from tools.word_screens import FEWEST_CLUSTERS, distinct
 from tools.word_shifts import (
-    Clearest,
     ShiftCounts,
     Shifts,
     WordShift,
@@ -40,8 +41,6 @@ from tools.word_shifts import (
 MOST_LAYERS = 8
 ROWS = 64
 RAW_WORDS = 300
-NAMED = 3
-"""So many words of each side are named in the summary."""
 
 
 class LensArguments(Record):
@@ -87,23 +86,8 @@ class LensWord(WordShift):
     layer: int
     position: int
     """Negative: of the prompt, from its end. Positive: of the answer, 1 is its first token."""
-
-
-class CandidateRanks(Record):
-    """One candidate among all of them; rank 1 is the most raised."""
-
-    word: str
-    rank: int
-    """By the mean `outlier` over all layers and positions."""
-    best: int
-    """Its best rank at any single layer and position."""
-    stands_out: bool
-    """Whether it is above the null band and beyond `outlier_by_chance` anywhere. If not, its rank is chance, also
-    the first."""
-    p: float
-    """Smallest over the layers and positions that move it; corrected for having looked at them all."""
-    by_position: dict[str, tuple[int, ...]]
-    """Position -> its rank at each layer read, in order."""
+    throughout: float
+    """Robust z of its mean `outlier` over all layers and positions, among those of all words."""
 
 
 class LensResult(ShiftCounts):
@@ -115,6 +99,8 @@ class LensResult(ShiftCounts):
     positions: tuple[int, ...]
     raised: tuple[LensWord, ...]
     lowered: tuple[LensWord, ...]
+    throughout_by_chance: float
+    """The `throughout` that the furthest of so many words reaches by chance; beyond it a word stands out, too."""
     candidates: tuple[CandidateRanks, ...] = ()
     likeliest: tuple[LikelyWord, ...] = ()
     """If asked for: mean probabilities at all places. Frequent words come first in any model."""
@@ -150,6 +136,7 @@ def logit_lens(subject: Any, args: LensArguments, context: Context) -> LensResul
         shifts, kept = plan.against_reference(ours, theirs, clusters, context.seed)
     else:
         shifts, kept = plan.against_neutral(ours, clusters, context.seed)
+    shifts = replace(shifts, together=True)
     cells = [(layer, place) for place in kept for layer in layers]
     texts = frozenset[str]().union(*(distinct(prompt.text()) for prompt in prompts))
     found = shifts.clearest(args.top)
@@ -157,11 +144,13 @@ def logit_lens(subject: Any, args: LensArguments, context: Context) -> LensResul
     def shown(number: int, cell: int) -> LensWord:
         text = words.texts[number]
         shift = shifts.word(cell, number, text, text in texts)
-        return LensWord(**shift.model_dump(), layer=cells[cell][0], position=cells[cell][1])
+        throughout = round(float(shifts.throughout[number]), 2)
+        layer, position = cells[cell]
+        return LensWord(**shift.model_dump(), layer=layer, position=position, throughout=throughout)
 
     ranks = ranked(shifts, words, cells, args.top) if args.candidates else ()
     return LensResult(
-        summary=summarise(found, shifts, words, ranks),
+        summary=summarise(found, shifts, words, ranks, len(set(clusters))),
         baseline="reference" if with_reference else "neutral prompts",
         layers=layers,
         positions=tuple(kept),
@@ -171,30 +160,13 @@ def logit_lens(subject: Any, args: LensArguments, context: Context) -> LensResul
         inside=found.inside,
         standing_out=found.standing_out,
         outlier_by_chance=shifts.outlier_by_chance,
+        throughout_by_chance=shifts.throughout_by_chance,
         clusters=len(set(clusters)),
         candidates=() if shifts.nothing else ranks,
         likeliest=likely_words(words, layers, ours, theirs, args.likeliest),
         limits=plan.limits(kept, len(set(clusters))),
         raw=context.blobs.put(raw_table(shifts, words, cells).encode()),
     )
-
-
-def summarise(
-    found: Clearest, shifts: Shifts, words: Words, ranks: Sequence[CandidateRanks]
-) -> str:
-    """Return the result in one line, by the same comparison as the tables beside it."""
-    if shifts.nothing:
-        return "no difference: every word is read alike"
-    text = found.told()
-    for side, places in (("raised", found.raised), ("lowered", found.lowered)):
-        named = ", ".join(words.texts[number] for number, _ in places[:NAMED])
-        text += f"; {side} beyond the others: {named}" if named else ""
-    if ranks:
-        first, others = ranks[0], sum(each.stands_out for each in ranks[1:])
-        does = "stands out" if first.stands_out else "does not stand out"
-        text += f"; the first candidate, {first.word}, {does}"
-        text += f", as do {others} others" if first.stands_out and others else ""
-    return text
 
 
 def chosen_layers(wanted: tuple[int, ...], n_layers: int) -> tuple[int, ...]:
@@ -348,32 +320,6 @@ def begin(prompt: Prompt, answer: str) -> Prompt:
     opened = prompt.continue_as == "user" and not prompt.prefill
     text = answer.lstrip() if opened else answer
     return prompt.model_copy(update={"prefill": prompt.prefill + text})
-
-
-def ranked(
-    shifts: Shifts, words: Words, cells: Sequence[tuple[int, int]], top: int
-) -> tuple[CandidateRanks, ...]:
-    """Return the candidates by their mean z, the first `top` of them."""
-    ranks = 1 + shifts.outlier.argsort(dim=1, descending=True).argsort(dim=1)
-    # Unlike the score, the z is not bounded: a few layers that carry a word outweigh many that do not.
-    order = shifts.outlier.mean(0).argsort(descending=True).tolist()
-    positions = list(dict.fromkeys(position for _, position in cells))
-    return tuple(
-        CandidateRanks(
-            word=words.texts[number],
-            rank=place,
-            best=int(ranks[:, number].min()),
-            stands_out=bool(shifts.beyond[:, number].any()),
-            p=round(float(shifts.least_p[number]), 4),
-            by_position={
-                f"{position:+d}": tuple(
-                    int(ranks[cell, number]) for cell, (_, at) in enumerate(cells) if at == position
-                )
-                for position in positions
-            },
-        )
-        for place, number in enumerate(order[:top], 1)
-    )
 
 
 def raw_table(shifts: Shifts, words: Words, cells: Sequence[tuple[int, int]]) -> str:

@@ -31,6 +31,7 @@ from tools.factors import (
 from tools.judging import JudgedResult, judge_table
 from tools.level_effects import CellMean, Effect, Grid, Interaction, Model, Table
 from tools.measures import Measure
+from tools.own_templates import filled_by
 from tools.prompt import Arm, PromptItem
 from tools.registry import Record, ToolError, tool
 from tools.sampling import Prompts
@@ -91,12 +92,13 @@ def vary_prompts(subject: Any, args: VariationArguments, context: Context) -> Va
 
     Give each candidate cause as a factor with at least two levels; give texts in three or more
     paraphrases, because a single wording is a confounder. The items need the slots that your edits
-    name. Effects come with an interval over templates, with the reference's beside them, and beside
-    the effect of a no-op edit; prompts that an edit leaves as they are count in neither arm
-    (`left_out`). Use "factorial" on the few survivors to see whether one factor acts only together
-    with another: it also gives the mean of every cell.
+    name: in prompts of your own write {slot}, and let every level of that factor set it. Effects
+    come with an interval over templates, with the reference's beside them, and beside the effect of
+    a no-op edit; prompts that an edit leaves as they are count in neither arm (`left_out`). Use
+    "factorial" on the few survivors to see whether one factor acts only together with another: it
+    also gives the mean of every cell.
     """
-    items = list(items_from(args.items))
+    items = filled_by(args.factors, items_from(args.items), "vary_prompts")
     factors = with_no_op(args.factors, items)
     cells = plan_cells(factors, args.design)
     choose = from_own_items(items)

@@ -8,7 +8,9 @@ when the signs of rows (or their group) are drawn at random: 5 % of nulls show a
 
 That null is that nothing moved, and any training moves thousands of words a little and alike: half of a
 vocabulary may lie above the band and mean nothing. So a word counts only when it also lies further out among
-the words than the furthest of so many does by chance; the others are counted as drift.
+the words than the furthest of so many does by chance; the others are counted as drift. Some word is the
+furthest at every place also where all of them drift, so being first shows nothing: but the mean of its z over
+the places, among those of the other words, may lie where no place alone puts it (`together`).
 
 Source: Tusher, Tibshirani & Chu 2001, PNAS 98 (the added constant); Westfall & Young 1993 (the
 maximum over words).
@@ -28,7 +30,7 @@ from torch import Tensor
 from tools.registry import Record
 
 DRAWS = 499
-MANY, NULLS = 500, 4000
+MANY, NULLS = 500, 10_000
 ALPHA = 0.05
 SHOWN_NEAREST = 3
 SMALLEST_SHIFT = 0.02
@@ -43,8 +45,8 @@ class ShiftCounts(Record):
     inside: int
     """Words that chance explains."""
     standing_out: int
-    """Words above the band whose `outlier` exceeds `outlier_by_chance`: only these are shown, and only these
-    are a lead. Where this is 0, no word is special."""
+    """Words above the band whose `outlier` exceeds `outlier_by_chance` (of a lens, also those that do so over all
+    places together): only these are shown, and only these are a lead. Where this is 0, no word is special."""
     outlier_by_chance: float
     """The z that the furthest of so many words reaches in 5 % of samples without a special one."""
     clusters: int
@@ -98,6 +100,8 @@ class Shifts:
     outlier: Tensor
     band: float
     """95th percentile of the largest null |score|."""
+    together: bool = False
+    """Whether words are also judged by all cells together; either way then has half of the error rate."""
 
     @property
     def above(self) -> Tensor:
@@ -106,12 +110,36 @@ class Shifts:
 
     @property
     def beyond(self) -> Tensor:
-        """Which words stand out: above the band, and further out among the words than chance puts any."""
-        return self._agreeing & (self.outlier.abs() > self.outlier_by_chance)
+        """Which words stand out in a cell: above the band, and further out among the words than chance puts any."""
+        return self.agreeing & (self.outlier.abs() > self.outlier_by_chance)
 
     @property
-    def _agreeing(self) -> Tensor:
-        # A word that is lowered less than the others is not raised: shift and outlier have to agree.
+    def standing(self) -> Tensor:
+        """Which words stand out, in a cell or, where that is asked for, over all cells together: [word]."""
+        alone = self.beyond.any(0)
+        if not self._both:
+            return alone
+        moved = (self.agreeing & (self.outlier * self.throughout > 0)).any(0)
+        return alone | (moved & (self.throughout.abs() > self.throughout_by_chance))
+
+    @functools.cached_property
+    def throughout(self) -> Tensor:
+        """The robust z of each word's mean z over the cells, among those of all words: [word].
+
+        Words whose places are alike gain nothing by it; one that is steadily far out where others come and go does.
+        """
+        return outliers(self.outlier.mean(0))
+
+    @property
+    def _both(self) -> bool:
+        return self.together and len(self.shift) > 1
+
+    @property
+    def agreeing(self) -> Tensor:
+        """Which words are above the band on the side on which they lie among the words: [cell, word].
+
+        A word that is lowered less than the others is not raised.
+        """
         return self.above & (self.outlier * self.shift > 0)
 
     @property
@@ -127,7 +155,14 @@ class Shifts:
     @property
     def outlier_by_chance(self) -> float:
         """How large a z the furthest of so many words and cells reaches by chance."""
-        return outlier_by_chance(self.shift.numel(), self.shift.shape[1])
+        alpha = ALPHA / 2 if self._both else ALPHA
+        return outlier_by_chance(self.shift.numel(), self.shift.shape[1], alpha)
+
+    @property
+    def throughout_by_chance(self) -> float:
+        """How large a z over all cells the furthest of so many words reaches by chance."""
+        words = self.shift.shape[1]
+        return outlier_by_chance(words, words, ALPHA / 2 if self._both else ALPHA)
 
     def clearest(self, top: int) -> Clearest:
         """Return the words that stand out, the furthest first, each at its clearest cell.
@@ -135,13 +170,14 @@ class Shifts:
         Those above the band that do not stand out are counted only: fine-tuning shifts half of the
         vocabulary alike on all prompts, and to read such words makes an investigator guess worse.
         """
-        best = self.outlier.abs().masked_fill(~self._agreeing, -1.0).max(0)
+        best = self.outlier.abs().masked_fill(~self.agreeing, -1.0).max(0)
         far = dict(enumerate(best.values.tolist()))
         order = sorted((n for n in far if far[n] > 0), key=lambda n: -far[n])
-        ranked = [n for n in order if far[n] > self.outlier_by_chance]
+        standing = self.standing.tolist()
+        ranked = [n for n in order if standing[n]]
         above = int(self.above.any(0).sum())
         places = [(n, int(best.indices[n])) for n in ranked]
-        others = order[len(ranked) : len(ranked) + SHOWN_NEAREST]
+        others = [n for n in order if not standing[n]][:SHOWN_NEAREST]
         return Clearest(
             raised=[(n, cell) for n, cell in places if self.outlier[cell, n] > 0][:top],
             lowered=[(n, cell) for n, cell in places if self.outlier[cell, n] <= 0][:top],
@@ -175,16 +211,16 @@ def outliers(values: Tensor) -> Tensor:
 
 
 @functools.cache
-def outlier_by_chance(count: int, words: int = MANY) -> float:
-    """Return how large a z the furthest of `count` values, in cells of `words`, reaches in 5 % of normal samples.
+def outlier_by_chance(count: int, words: int = MANY, alpha: float = ALPHA) -> float:
+    """Return how large a z the furthest of `count` values, in cells of `words`, reaches in `alpha` of normal samples.
 
     The spread of a few words is itself uncertain, so their z's reach further: by simulation below `MANY`.
     """
     if words >= MANY:
-        return round(float(norm.isf(ALPHA / 2 / count)), 2)
+        return round(float(norm.isf(alpha / 2 / count)), 2)
     generator = torch.Generator().manual_seed(0)
     largest = outliers(torch.randn(NULLS, words, generator=generator)).abs().amax(-1)
-    return round(float(largest.quantile(1 - ALPHA * words / count)), 2)
+    return round(float(largest.quantile(1 - alpha * words / count)), 2)
 
 
 def by_cluster(values: Tensor, clusters: Sequence[str]) -> Tensor:

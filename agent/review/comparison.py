@@ -191,7 +191,7 @@ def pair(first: Finding | None, second: Finding | None) -> Matched:
     )
 
 
-ASKED = ("form", "question", "measure", "direction", "reference_pair", "population")
+ASKED = ("form", "question", "measure", "direction", "reference_pair", "population", "templates")
 
 
 def question_of(finding: Finding) -> str:

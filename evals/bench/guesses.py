@@ -131,8 +131,10 @@ def shifted(words_read: dict[str, Any] | None) -> list[Lead]:
     """Return the words that probabilities raise or lower, in units of what chance does to the furthest."""
     if not words_read:
         return []
+    # A lens judges words by their best place and by all places together.
+    ways = [w for w in ("outlier", "throughout") if f"{w}_by_chance" in words_read]
     return [
-        Lead(each["word"], abs(each["outlier"]) / words_read["outlier_by_chance"])
+        Lead(each["word"], max(abs(each[way]) / words_read[f"{way}_by_chance"] for way in ways))
         for each in (*words_read["raised"], *words_read["lowered"])
     ]
 
