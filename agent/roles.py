@@ -11,7 +11,7 @@ from agent.finding import Finding
 from agent.investigation import Exchange, Investigation
 from agent.judge import warning_of
 from agent.safe_text import one_line
-from agent.sceptic import said_by
+from agent.sceptic import said_by, said_in
 from agent.set_reading import place_of
 from agent.wording import listed
 from agent.writer import Wanted, write_prompts
@@ -110,6 +110,9 @@ def sceptic_part(investigation: Investigation, found: Sequence[Finding]) -> Role
     turns = len(said_by(investigation, "sceptic"))
     tested = sum(name in investigation.verdicts for name in made)
     end = f" Why it stopped: {one_line(investigation.rested, 120)}." if investigation.rested else ""
+    if investigation.replied:
+        replied = len(said_in(investigation, "reply"))
+        end += f" The investigator's reply had {replied} turns; why it ended: {one_line(investigation.replied, 120)}."
     names = f" ({listed(opened, 'and')})" if opened else ""
     return RolePart(
         role="sceptic",
