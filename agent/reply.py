@@ -11,13 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.confirm import shown
-from agent.counters import (
-    after_counters,
-    beaten_of,
-    counters_of,
-    needed,
-    surviving,
-)
+from agent.counters import after_counters, counters_of, needed, surviving
 from agent.finding import statement_of
 from agent.investigation import Investigation
 from agent.prediction import Registration
@@ -62,17 +56,9 @@ def what_the_sceptic_found(investigation: Investigation) -> str:
     return written(
         "reply.j2",
         tests=[
-            {
-                "id": name,
-                "statement": statement_of(registration.prediction, verdict),
-                "prediction": registration.prediction.model_dump(
-                    mode="json", exclude_defaults=True
-                ),
-                "verdict": shown(verdict),
-            }
+            test_of(investigation, name)
             for name in investigation.counters
-            if (verdict := investigation.verdicts.get(name)) is not None
-            and (registration := investigation.registrations[name])
+            if name in investigation.verdicts
         ],
         opened=[each.id for each in opened],
         answers=[answer for each in opened for answer in answers_to(investigation, each)],
@@ -81,19 +67,35 @@ def what_the_sceptic_found(investigation: Investigation) -> str:
     )
 
 
+def test_of(investigation: Investigation, name: str) -> dict[str, Any]:
+    """Return a counter-experiment with its verdict: what it says, its arms, and the rivals that were named."""
+    prediction, verdict = investigation.registrations[name].prediction, investigation.verdicts[name]
+    return {
+        "id": name,
+        "statement": statement_of(prediction, verdict),
+        "arms": shown(verdict)["arms"],
+        "rivals": [
+            rival.model_dump(mode="json", exclude_none=True)
+            | outcome.model_dump(mode="json", include={"difference", "interval", "excluded"})
+            for rival, outcome in zip(prediction.rivals, verdict.rivals, strict=False)
+            if not rival.standing
+        ],
+    }
+
+
 def answers_to(
     investigation: Investigation, registration: Registration
 ) -> Iterator[dict[str, Any]]:
     """Yield for every rival that opens a finding the comparison that would close it again, where there is one."""
     for counter in counters_of(investigation, registration):
-        if not counter.opens:
+        if not counter.opens or not all(check.passed for check in counter.verdict.checks):
             continue
-        beaten = {each.rival for each in beaten_of(investigation, registration, counter.id)}
+        beaten = {each.rival for each in counter.beaten}
         for rival in surviving(investigation, counter.id):
             if rival.arm is not None and rival.name not in beaten:
                 yield {
                     "of": registration.id,
                     "rival": rival.name,
-                    "control": rival.arm.model_dump(mode="json", exclude_defaults=True),
+                    "control": rival.arm.model_dump(mode="json", exclude_none=True),
                     "least": needed(investigation, registration),
                 }

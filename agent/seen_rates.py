@@ -19,6 +19,7 @@ from tools.experiment import canonical_json
 from tools.factors import Factor, cell_name, edits_of, plan_cells, with_no_op
 from tools.measures import Measure
 from tools.prompt import Arm, SetSlot, Transform
+from tools.registry import ToolError
 from tools.scoring import cluster_means, mean
 
 MEASURE: TypeAdapter[Measure] = TypeAdapter(Measure)
@@ -51,7 +52,11 @@ def seen_rates(investigation: Investigation, prediction: Prediction) -> dict[str
     for name, arm in wanted.items():
         if arm is None or arm.model != "subject" or arm.intervention is not None:
             continue
-        edits = mark(investigation, prediction.population, arm.edits)
+        try:
+            edits = mark(investigation, arm.edits)
+        except ToolError:
+            # A level that the explore side lacks was not explored.
+            continue
         if name == STANDING[0][0] and control is not None and not control.edits:
             edits = NO_OP
         fitting = [each for each in seen if each.edits == edits]
@@ -74,7 +79,7 @@ def seen_arms(investigation: Investigation, prediction: Prediction) -> Iterator[
             means = cluster_means(table.get(name, ()))
             value = mean(list(means.values()))
             if value is not None:
-                marks = NO_OP if edits is None else mark(investigation, "case", edits)
+                marks = NO_OP if edits is None else mark(investigation, edits)
                 yield Seen(marks, len(means), entry.number, value)
 
 
@@ -107,8 +112,8 @@ ARMS: dict[str, Callable[[Arguments], Iterator[tuple[str, tuple[Transform, ...] 
 """The tools whose arms are edits of the same prompts."""
 
 
-def mark(investigation: Investigation, population: str, edits: Iterable[Transform]) -> Edits:
-    """Return what edits do to explore prompts, in whatever order they stand."""
+def mark(investigation: Investigation, edits: Iterable[Transform]) -> Edits:
+    """Return what edits do to explore prompts, in whatever order they stand; `ToolError` for no such level."""
     given = [edit.model_dump(mode="json") for edit in edits]
-    explored = with_explore_levels(investigation.populations[population], given)
+    explored = with_explore_levels(investigation.populations["case"], given)
     return frozenset(canonical_json(edit) for edit in explored)
