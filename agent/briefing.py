@@ -9,10 +9,11 @@ from collections import Counter
 from typing import Any
 
 from agent.closed_forms import closed_forms
+from agent.equivalence import alike_form, answers_of_step_zero
 from agent.gates import placebos_needed
 from agent.house_tools import HOUSE_TOOLS
-from agent.investigation import Investigation
-from agent.registration import left_to_register
+from agent.investigation import Investigation, Speaker
+from agent.registration import kept
 from agent.sceptic import rest_case
 from agent.set_reading import place_of
 from tools.sequential import alpha_share
@@ -21,8 +22,11 @@ SHOWN_VALUES = 12
 SHOWN_ROWS = 20
 
 
-def briefing(investigation: Investigation) -> dict[str, Any]:
-    """Return the case with its explore prompts, the step-0 rates, the screens, and the tools."""
+def briefing(investigation: Investigation, speaker: Speaker = "investigator") -> dict[str, Any]:
+    """Return the case with its explore prompts, the step-0 rates, the screens, and the tools.
+
+    It is the same before every turn of a speaker, also after a report: no conversation is told anew.
+    """
     case = investigation.case
     explore = investigation.populations["case"].pools["explore"]
     confirm = investigation.populations["case"].pools["confirm"]
@@ -69,14 +73,27 @@ def briefing(investigation: Investigation) -> dict[str, Any]:
         },
         "step_zero": investigation.step_zero,
         "screens": investigation.screens,
-        "registrations": left_to_register(investigation, 0),
+        "registrations": registrations_of(investigation, speaker),
+        "reply_turns": investigation.reply_turns,
         "roles": investigation.roles,
         "alpha": alpha,
         "placebos_needed": placebos_needed(alpha),
         "closed_forms": list(closed_forms(investigation, alpha)),
+        "alike": alike_form(
+            case, len(confirm.templates), alpha, answers_of_step_zero(investigation)
+        ),
         "tools": [
             *investigation.offered(),
             *(tool.entry() for tool in (*HOUSE_TOOLS, rest_case) if tool.name not in case.without),
         ],
         **({"runs": read} if read else {}),
     }
+
+
+def registrations_of(investigation: Investigation, speaker: Speaker) -> int:
+    """Return how many predictions a speaker may register in all, however many it has registered."""
+    for_sceptic, for_reply = kept(investigation)
+    every = investigation.case.limits.registrations - for_reply
+    if speaker == "investigator":
+        return every - for_sceptic
+    return every - (len(investigation.registrations) - len(investigation.counters))

@@ -8,18 +8,22 @@ that opened none in step 0 it would say nothing, so those are left out, or are s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from agent.case import Case
 from agent.contrasts import WIDEST_MARGIN, contrast_faults
+from agent.engines import api_name
 from agent.gates import WAY_OUT, Gate, Pilot, Room
 from agent.investigation import Investigation
 from agent.prediction import Prediction
 from agent.wording import listed, name
 from tools.experiment import canonical_json
-from tools.measures import AnswerMatch, LogprobDifference, Measure, whole
+from tools.measures import AnswerMatch, LogprobDifference, Measure, is_rate, whole
 from tools.registry import ToolError
 from tools.scoring import measure_of_row
+from tools.statistics import tost_p
 
 FIRST_NATS = 1.0
 """The margin that is tried first for log-probabilities: odds less than three times as high."""
@@ -55,6 +59,32 @@ def equivalence_way_out(
         f"these arms, in rates or in log-probabilities{unseen}. Ask for no other; submit with what you have: the "
         'answer "nothing" needs no registered equivalence'
     )
+
+
+def alike_form(
+    case: Case, templates: int, alpha: float, rows: Sequence[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Return how subject and reference can be registered as alike: least margin, clusters, measure; None if not at all.
+
+    Rates that are the same in every template need many of these for the widest margin. Where there are too few
+    the case's two sides are compared as log-probabilities, as step 0's rows open (see `as_it_opens`); a subject
+    behind an API does not show these.
+    """
+    if case.reference is None or templates < 2:
+        return None
+    # With no spread between templates p is (1 - margin) to the power of their number; see `tost_p`.
+    least = math.ceil(100 * (1 - alpha ** (1 / templates))) / 100
+    rate = case.measure is None or is_rate(case.measure)
+    if rate and least <= WIDEST_MARGIN and tost_p([0.0] * templates, least, bound=1.0) <= alpha:
+        return {"smallest_effect": least, "clusters": templates, "measure": None}
+    nats = other_measure(case.measure) if rate else case.measure
+    if not isinstance(nats, LogprobDifference) or api_name(case.subject) is not None:
+        return None
+    opening, _ = as_it_opens(nats, rows)
+    if opening is None:
+        return None
+    measure = opening.model_dump(mode="json")
+    return {"smallest_effect": FIRST_NATS, "clusters": templates, "measure": measure}
 
 
 def other_measures(given: Measure | None, prediction: Prediction) -> Iterator[Prediction]:

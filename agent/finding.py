@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from agent.citations import Prose, Sources, resolve_prose
 from agent.controls import Control, controls_of
+from agent.counters import Counter, after_counters, counters_of
 from agent.investigation import Investigation
 from agent.overreach import Held, Known, beyond, held_by, names_of
 from agent.prediction import Hypothesis, Prediction, Registration
-from agent.sceptic import counters_of
 from agent.scope import (
     Level,
     judge_limits,
@@ -141,7 +141,7 @@ def of_registration(
     faults = tuple(prose.faults()) if prose else ()
     decided: FindingStatus = verdict.status if verdict else "not tested (abandoned)"
     counters = counters_of(investigation, registration) if decided == "supported" else []
-    status = after_counters(decided, [each for _, each in counters])
+    status = after_counters("supported", counters) if decided == "supported" else decided
     measured = verdict is not None and verdict.estimate is not None
     table = raw_table(investigation, registration)
     return Finding(
@@ -150,7 +150,7 @@ def of_registration(
         decided=verdict.status if verdict else None,
         level=level_of(prediction) if status == "supported" else None,
         statement=statement_of(prediction, verdict, counters)
-        + words_left(investigation, registration, [name for name, _ in counters]),
+        + words_left(investigation, registration, [each.id for each in counters if each.opens]),
         interpretation=prose,
         hypothesis=investigation.hypotheses.get(prediction.hypothesis),
         prediction=prediction,
@@ -165,8 +165,9 @@ def of_registration(
             *sides_limit(prediction, table),
             *judge_limits(investigation, prediction),
             *(
-                f"tested again{' by the sceptic' if name in investigation.counters else ''} as {name}: {each.status}"
-                for name, each in counters
+                f"tested again{' by the sceptic' if each.id in investigation.counters else ''} as {each.id}: "
+                f"{each.verdict.status}"
+                for each in counters
             ),
             *(
                 ("a counter-experiment of the sceptic's",)
@@ -196,14 +197,6 @@ def words_left(
         if verdict is not None and verdict.status == "effect shown, cause open":
             return words_sentence(each.prediction, verdict, raw_table(investigation, each))
     return ""
-
-
-def after_counters(decided: FindingStatus, counters: Sequence[Verdict]) -> FindingStatus:
-    """Return what is left of a supported status when the same contrast was tested again."""
-    found = {each.status for each in counters}
-    if "effect shown, cause open" in found:
-        return "effect shown, cause open"
-    return "inconclusive" if "refuted" in found else decided
 
 
 def raw_table(investigation: Investigation, registration: Registration) -> dict[str, Any]:
@@ -256,11 +249,11 @@ def numbers_of(prediction: Prediction, verdict: Verdict) -> str:
 def statement_of(
     prediction: Prediction,
     verdict: Verdict | None,
-    counters: Sequence[tuple[str, Verdict]] = (),
+    counters: Sequence[Counter] = (),
 ) -> str:
     """Return the registered statement: what the data say of the prediction, worded by code.
 
-    `counters` are later tests of the same contrast; one in which a rival survives opens the cause.
+    `counters` are later tests of the same contrast; one in which a rival survives may open the cause.
     """
     if verdict is None:
         return f"Predicted and never tested: {predicted(prediction)}."
@@ -277,24 +270,38 @@ def statement_of(
             end = f"smaller than asked: an effect in the predicted direction, but less than {least}"
         return f"Predicted that {predicted(prediction)}. Seen was {seen} ({numbers}): {end}."
     if verdict.status == "supported":
-        opened = [(n, v) for n, v in counters if v.status == "effect shown, cause open"]
+        opened = [each for each in counters if each.opens]
         if opened:
-            names = "; ".join(f"{survivors(each)} ({name})" for name, each in opened)
+            names = "; ".join(f"{survivors(each.verdict)} ({each.id})" for each in opened)
             return (
                 f"{capital(place + open_statement(prediction, verdict))} ({numbers}). "
                 f"The cause is open after a counter-experiment: {names}."
             )
-        failed = [name for name, each in counters if each.status == "refuted"]
+        failed = [each.id for each in counters if each.verdict.status == "refuted"]
         tail = (
             f" The same contrast was refuted when it was tested again ({failed[0]})."
             if failed
             else ""
         )
-        return f"{capital(place + effect_statement(prediction, verdict))} ({numbers}).{tail}"
+        beaten = "".join(beaten_words(prediction, each) for each in counters)
+        return (
+            f"{capital(place + effect_statement(prediction, verdict))} ({numbers}).{beaten}{tail}"
+        )
     return (
         f"{capital(place + open_statement(prediction, verdict))} ({numbers}). "
         f"The cause is open: {survivors(verdict)}."
     )
+
+
+def beaten_words(prediction: Prediction, counter: Counter) -> str:
+    """Return what a rival takes from an effect whose cause it does not open."""
+    if not counter.beaten:
+        return ""
+    over = [
+        f"{words(each.rival)}, beyond which it is {with_unit(abs(each.over), prediction.measure)} ({each.by})"
+        for each in counter.beaten
+    ]
+    return f" Part of it comes also with {listed(over, 'and')}: not excluded in {counter.id}, and beaten directly."
 
 
 def smaller_than_asked(prediction: Prediction, verdict: Verdict) -> bool:

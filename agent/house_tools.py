@@ -20,6 +20,7 @@ from agent.investigation import Investigation
 from agent.prediction import FAMILIES, Hypothesis, Prediction, Rival
 from agent.registration import left_to_register, register
 from agent.sceptic import Challenge, check_counters, rest_case, restated
+from agent.seen_rates import seen_rates
 from agent.shared_records import told_once
 from agent.submission import Answer, Submission
 from agent.tool_schemas import readable
@@ -59,7 +60,7 @@ class Registrations(Record):
 
 
 class Registered(Record):
-    """What was registered: per prediction its id, alpha, power and all its rivals."""
+    """What was registered: per prediction its id, alpha, power, all its rivals, and what was seen of its arms."""
 
     registrations: tuple[dict[str, Any], ...]
     left: int
@@ -147,7 +148,7 @@ def register_predictions(
         predictions.append(restated(investigation, args.challenge))
     if not predictions:
         raise ToolError("register_predictions: give `predictions`, or a `challenge`")
-    if investigation.submission is not None:
+    if investigation.submission is not None and investigation.rested is None:
         check_counters(investigation, predictions)
     made = register(investigation, predictions)
     return Registered(
@@ -157,6 +158,11 @@ def register_predictions(
                 "alpha": each.alpha,
                 "power": each.power,
                 "rivals": [told_rival(rival) for rival in each.prediction.rivals],
+                **(
+                    {"seen_in_exploration": seen}
+                    if (seen := seen_rates(investigation, each.prediction))
+                    else {}
+                ),
             }
             for each in made
         ),
@@ -254,7 +260,9 @@ def submit_report(investigation: Investigation, args: Submission, context: Any) 
     of_heads = [each.layer for each in args.heads]
     of_fix = args.fix.layers() if args.fix else ()
     refuse_layers(investigation, (*args.layers, *of_heads, *of_fix))
-    if investigation.submission is None:
+    # In a reply a second report replaces the first.
+    again = investigation.rested is not None and "submission" not in investigation.unfinished
+    if investigation.submission is None or again:
         investigation.record("submission", args.model_dump(mode="json"), sync=True)
     return Done(done="the report is being written")
 

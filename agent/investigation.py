@@ -25,6 +25,8 @@ from tools.worker_client import Worker
 
 Purpose = Literal["step 0", "screen", "exploration", "pilot", "confirmation"]
 Speaker = Literal["investigator", "sceptic"]
+Part = Literal["investigator", "sceptic", "reply"]
+"""Of a run: what the investigator does until it submits, the sceptic, and the investigator's reply."""
 
 
 ANSWERED = ("turn", "call_result")
@@ -143,6 +145,8 @@ class Transcript(Record):
     """For a sceptic: the supported statements, each with its registered prediction."""
     before: tuple[Exchange, ...] = ()
     """For a sceptic: what the investigator said and did."""
+    reply_from: int | None = None
+    """In a reply: how many exchanges came before it."""
 
 
 class Writer(Protocol):
@@ -188,9 +192,15 @@ class Investigation:
         self.screens: list[dict[str, Any]] = []
         self.submission: Submission | None = None
         self.counters: list[str] = []
-        """Registrations of the sceptic: those made after the report was submitted."""
+        """Registrations of the sceptic: those made after the report was submitted, and before it rested."""
         self.rested: str | None = None
         """Why the sceptic stopped, once it has."""
+        self.rested_at: int | None = None
+        """How many exchanges there were then."""
+        self.opened: tuple[str, ...] = ()
+        """The findings that it had opened again by then, where the investigator may reply."""
+        self.replied: str | None = None
+        """Why the investigator's reply ended, once it has."""
         self.ended: str | None = None
         for event in folder.events:
             self.apply(event.type, event.data)
@@ -205,6 +215,8 @@ class Investigation:
         self.investigator: str = opened["investigator"]
         self.roles: dict[str, str] = opened.get("roles", {})
         """Who else takes part: role -> name of a model."""
+        self.reply_turns: int = opened.get("reply_turns", 0)
+        """How many turns the investigator has after its sceptic."""
         self.writer: Writer | None = None
         """Set by whoever drives the run, like the worker; nothing of it is in the log."""
         self.judges: tuple[str, ...] = tuple(opened.get("judges", ()))
@@ -251,7 +263,7 @@ class Investigation:
 
     def _apply_registration(self, data: dict[str, Any]) -> None:
         self.registrations[data["id"]] = Registration.model_validate(data)
-        if self.submission is not None:
+        if self.submission is not None and self.rested is None:
             self.counters.append(data["id"])
 
     def _apply_population(self, data: dict[str, Any]) -> None:
@@ -261,7 +273,11 @@ class Investigation:
         )
 
     def _apply_rested(self, data: dict[str, Any]) -> None:
-        self.rested = data["why"]
+        self.rested, self.rested_at = data["why"], len(self.exchanges)
+        self.opened = tuple(data.get("opened", ()))
+
+    def _apply_replied(self, data: dict[str, Any]) -> None:
+        self.replied = data["why"]
 
     def _apply_draw(self, data: dict[str, Any]) -> None:
         self.draws[data["registration"]] = data

@@ -192,6 +192,10 @@ def conversation(transcript: Transcript, fresh: bool) -> tuple[UserTurn | Assist
         opening += "\n\n" + written("challenge.j2", challenged=transcript.challenged, **before)
     if start:
         opening += "\n\n" + written("ledger.j2", **ledger(exchanges[:start]))
+    replies = transcript.reply_from
+    if replies is not None and replies < start:
+        # What the sceptic found was said before the first turn of the reply, in the conversation that is over.
+        opening += "\n\n" + "\n\n".join(exchanges[replies].notices)
     turns: list[UserTurn | AssistantTurn] = []
     for number in range(start, len(exchanges) + 1):
         last = number == len(exchanges)

@@ -14,12 +14,22 @@ from typing import Any, Protocol
 from agent.briefing import briefing
 from agent.budget import Budget
 from agent.call_cost import check_cost, told_cost
+from agent.explore_levels import with_explore_levels
 from agent.finding import statement_of
 from agent.house_tools import HOUSE_TOOLS, NO_ANSWER, SCEPTIC_TOOLS
-from agent.investigation import CallResult, Investigation, Speaker, ToolCall, Transcript, Turn
+from agent.investigation import (
+    CallResult,
+    Investigation,
+    Part,
+    Speaker,
+    ToolCall,
+    Transcript,
+    Turn,
+)
 from agent.measure_check import check_measure
 from agent.population import draw
-from agent.sceptic import challenged, over, said_by
+from agent.reply import may_reply, reopened, reply_notices
+from agent.sceptic import MOST_TURNS, challenged, over, rest_case, said_by, said_in
 from agent.screening import run_screens
 from agent.words import notice_of
 from tools.black_box import refusal_of
@@ -65,7 +75,11 @@ def run(
     waiting = investigation.rested is None and investigation.ended is None
     if sceptic is not None and reason == "submitted" and waiting and challenged(investigation):
         why = take_turns(investigation, sceptic, budget, "sceptic")
-        investigation.record("rested", {"why": why})
+        opened = {"opened": reopened(investigation)} if investigation.reply_turns else {}
+        investigation.record("rested", {"why": why, **opened})
+    if may_reply(investigation):
+        why = take_turns(investigation, investigator, budget, "reply")
+        investigation.record("replied", {"why": why})
     return finish(investigation, reason)
 
 
@@ -73,23 +87,24 @@ def take_turns(
     investigation: Investigation,
     investigator: Investigator,
     budget: Budget,
-    speaker: Speaker = "investigator",
+    part: Part = "investigator",
 ) -> str:
-    """Take one speaker's turns and execute their calls until it has no further one; return why."""
+    """Take the turns of one part of a run and execute their calls until there is no further one; return why."""
     while True:
-        turn = unanswered(investigation, speaker)
+        turn = unanswered(investigation, part)
         if turn is None:
-            reason = why_over(investigation, speaker)
+            reason = why_over(investigation, part)
             if reason is not None:
                 return reason
-            limit = budget.exhausted(investigation) or stuck(investigation, speaker)
-            if limit is not None and speaker == "sceptic":
+            limit = budget.exhausted(investigation) or stuck(investigation, part)
+            if limit is not None and part != "investigator":
+                # There is a report already.
                 return why_at(limit)
             words = new_words(investigation)
             last = [f"{why_at(limit)}: this turn can only submit_report"] if limit else []
-            told = [*words, *last]
-            shown = transcript(investigation, budget, speaker, told, final=limit is not None)
-            turn = investigator.next_turn(shown).model_copy(update={"speaker": speaker})
+            told = [*words, *last, *(reply_notices(investigation) if part == "reply" else [])]
+            shown = transcript(investigation, budget, part, told, final=limit is not None)
+            turn = investigator.next_turn(shown).model_copy(update={"speaker": shown.speaker})
             clock = {"minutes": budget.minutes(), "limit": limit, "notices": list(shown.notices)}
             if words:
                 clock["heard"] = investigation.heard + len(words)
@@ -98,11 +113,13 @@ def take_turns(
         answer(investigation, turn)
 
 
-def why_over(investigation: Investigation, speaker: Speaker) -> str | None:
+def why_over(investigation: Investigation, part: Part) -> str | None:
     """Return why there is no further turn, or None; read off the log, so that a resumed run agrees."""
-    exchanges = said_by(investigation, speaker)
-    if speaker == "sceptic":
-        return over(exchanges)
+    exchanges = said_in(investigation, part)
+    if part == "sceptic":
+        return over(exchanges, rest_case.name, MOST_TURNS)
+    if part == "reply":
+        return over(exchanges, "submit_report", investigation.reply_turns)
     if not exchanges:
         return None
     last = exchanges[-1]
@@ -115,9 +132,9 @@ def why_over(investigation: Investigation, speaker: Speaker) -> str | None:
     return None
 
 
-def stuck(investigation: Investigation, speaker: Speaker) -> str | None:
+def stuck(investigation: Investigation, part: Part) -> str | None:
     """Return that nothing has gone right for too long, or None; what is known by then can still be handed in."""
-    bad = [all(each.error for each in past.results) for past in said_by(investigation, speaker)]
+    bad = [all(each.error for each in past.results) for past in said_in(investigation, part)]
     lost = len(bad) >= MOST_FAILED_TURNS and all(bad[-MOST_FAILED_TURNS:])
     return STUCK if lost and investigation.investigator not in PATIENT else None
 
@@ -137,22 +154,24 @@ def new_words(investigation: Investigation) -> list[str]:
 def transcript(
     investigation: Investigation,
     budget: Budget,
-    speaker: Speaker = "investigator",
+    part: Part = "investigator",
     words: Sequence[str] = (),
     *,
     final: bool,
 ) -> Transcript:
     """Return what the investigator sees before its turn."""
+    speaker: Speaker = "sceptic" if part == "sceptic" else "investigator"
     warning = budget.warning(investigation)
     notices = [*words, *([warning] if warning else [])]
     return Transcript(
-        briefing=briefing(investigation),
+        briefing=briefing(investigation, speaker),
         exchanges=tuple(said_by(investigation, speaker)),
         notices=tuple(notices),
         final=final,
         speaker=speaker,
         challenged=statements(investigation) if speaker == "sceptic" else (),
         before=tuple(said_by(investigation, "investigator")) if speaker == "sceptic" else (),
+        reply_from=len(said_in(investigation, "investigator")) if part == "reply" else None,
     )
 
 
@@ -168,9 +187,9 @@ def statements(investigation: Investigation) -> tuple[dict[str, Any], ...]:
     )
 
 
-def unanswered(investigation: Investigation, speaker: Speaker) -> Turn | None:
+def unanswered(investigation: Investigation, part: Part) -> Turn | None:
     """Return the last turn if the log lacks some of its results: a run that was killed in the middle."""
-    exchanges = said_by(investigation, speaker)
+    exchanges = said_in(investigation, part)
     if not exchanges:
         return None
     last = exchanges[-1]
@@ -265,30 +284,14 @@ def with_drawn_prompts(investigation: Investigation, arguments: dict[str, Any]) 
         ]
 
     return {
-        name: with_explore_levels(investigation, expand(value)) for name, value in arguments.items()
+        name: with_explore_levels(investigation.populations["case"], expand(value))
+        for name, value in arguments.items()
     }
 
 
 def is_draw(value: Any) -> bool:
     """Say whether an argument asks the harness for prompts of the case."""
     return isinstance(value, dict) and set(value) == {"draw"}
-
-
-def with_explore_levels(investigation: Investigation, value: Any) -> Any:
-    """Replace `choose_level` edits by the explore values of that level: the worker knows no population."""
-    match value:
-        case {"kind": "choose_level", "slot": str(slot), "level": str(level)}:
-            found = investigation.populations["case"].pools["explore"].slots.get(slot)
-            levels = found.levels if found else {}
-            if level not in levels:
-                raise ToolError(unknown(f"level of {slot!r}", level, list(levels) or ["none"]))
-            return {"kind": "set_slot", "slot": slot, "values": list(levels[level])}
-        case dict():
-            return {key: with_explore_levels(investigation, inner) for key, inner in value.items()}
-        case list():
-            return [with_explore_levels(investigation, inner) for inner in value]
-        case _:
-            return value
 
 
 def finish(investigation: Investigation, reason: str) -> str:

@@ -21,6 +21,8 @@ from tools.judging import Judge
 from tools.worker_client import Worker
 
 ROOM = Path(__file__).parent
+REPLY_TURNS = 6
+"""So many turns an investigator has after its sceptic; the run remembers them, so that older ones play again."""
 PACKAGES = ("numpy", "scipy", "torch", "transformers", "peft", "nnsight", "scikit-learn")
 
 
@@ -57,6 +59,7 @@ def open_run(
     already, `ToolError` if the case's prompts cannot be split; then nothing is written.
     """
     population_of(case, seed)
+    known = circumstances or {}
     opened = {
         "case": case.model_dump(mode="json"),
         "run_secret": run_secret(case, seed),
@@ -64,7 +67,8 @@ def open_run(
         "investigator": investigator_name,
         "catalogue": worker.catalogue.model_dump(mode="json"),
         "versions": versions(),
-        **(circumstances or {}),
+        **({"reply_turns": REPLY_TURNS} if "sceptic" in known.get("roles", {}) else {}),
+        **known,
     }
     folder = RunFolder.create(path)
     try:

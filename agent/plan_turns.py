@@ -30,6 +30,8 @@ def turn_of(plan: Plan, transcript: Transcript) -> Turn:
         for exchange in transcript.exchanges:
             turn = plan.send(exchange.results)
     except StopIteration:
+        if transcript.reply_from is not None:
+            return Turn(text="The plan has no reply.")
         return submission(
             Answer(kind="unknown", confidence=0.0), "The plan ended without a report."
         )

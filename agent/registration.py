@@ -36,6 +36,7 @@ from tools.sequential import alpha_share
 BREADTH = 3
 """Hypotheses of at least so many families come before the first registration."""
 KEPT_FOR_SCEPTIC = 2
+KEPT_FOR_REPLY = 2
 PILOT_ITEMS = 10
 LOOKED_AT = 2
 """Prompts of every explore template on which arms are compared before anything is run."""
@@ -82,10 +83,19 @@ def register(investigation: Investigation, predictions: list[Prediction]) -> lis
 
 
 def left_to_register(investigation: Investigation, made: int) -> int:
-    """Return how many registrations are left to whoever speaks; some are kept for a sceptic."""
-    waiting = "sceptic" in investigation.roles and investigation.submission is None
-    kept = min(KEPT_FOR_SCEPTIC, investigation.case.limits.registrations // 2) if waiting else 0
-    return investigation.case.limits.registrations - kept - made
+    """Return how many registrations are left to whoever speaks; some are kept for a sceptic, and for a reply to it."""
+    before = "sceptic" in investigation.roles and investigation.submission is None
+    for_sceptic, for_reply = kept(investigation)
+    kept_back = (for_sceptic if before else 0) + (for_reply if investigation.rested is None else 0)
+    return investigation.case.limits.registrations - kept_back - made
+
+
+def kept(investigation: Investigation) -> tuple[int, int]:
+    """Return how many registrations are kept for a sceptic and for a reply: half of all at most."""
+    half = investigation.case.limits.registrations // 2
+    for_sceptic = min(KEPT_FOR_SCEPTIC, half) if "sceptic" in investigation.roles else 0
+    for_reply = min(KEPT_FOR_REPLY, half - for_sceptic) if investigation.reply_turns else 0
+    return for_sceptic, for_reply
 
 
 def prepare(

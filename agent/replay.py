@@ -196,8 +196,9 @@ class RecordedBudget(Budget):
     def exhausted(self, investigation: Investigation) -> str | None:
         """Return the limit before the last turn, if the log says that one was reached."""
         rest = self.folder.recorded[self.folder.place :]
-        if rest and rest[0].type == "rested":
-            return rest[0].data["why"].partition("budget used up: ")[2] or None
+        upcoming = self.folder.upcoming()
+        if upcoming is not None and upcoming.type in ("rested", "replied"):
+            return upcoming.data["why"].partition("budget used up: ")[2] or None
         turns = [event for event in rest if event.type == "turn"]
         if len(turns) != 1:
             return None

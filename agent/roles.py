@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agent.finding import Finding, after_counters
+from agent.counters import after_counters, counters_of
+from agent.finding import Finding
 from agent.investigation import Exchange, Investigation
 from agent.judge import warning_of
 from agent.safe_text import one_line
-from agent.sceptic import counters_of, said_by
+from agent.sceptic import said_by, said_in
 from agent.set_reading import place_of
 from agent.wording import listed
 from agent.writer import Wanted, write_prompts
@@ -103,12 +104,15 @@ def sceptic_part(investigation: Investigation, found: Sequence[Finding]) -> Role
         registration = investigation.registrations.get(each.id)
         if registration is None or each.decided != "supported" or each.id in made:
             continue
-        later = [v for name, v in counters_of(investigation, registration) if name in made]
+        later = [each for each in counters_of(investigation, registration) if each.id in made]
         challenged += [each.id] if later else []
         opened += [each.id] if after_counters("supported", later) != "supported" else []
     turns = len(said_by(investigation, "sceptic"))
     tested = sum(name in investigation.verdicts for name in made)
     end = f" Why it stopped: {one_line(investigation.rested, 120)}." if investigation.rested else ""
+    if investigation.replied:
+        replied = len(said_in(investigation, "reply"))
+        end += f" The investigator's reply had {replied} turns; why it ended: {one_line(investigation.replied, 120)}."
     names = f" ({listed(opened, 'and')})" if opened else ""
     return RolePart(
         role="sceptic",

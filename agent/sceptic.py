@@ -2,8 +2,8 @@
 
 A counter-experiment is the contrast of a supported finding once more, on fresh prompts, beside a rival
 explanation that was not tested against it. If the rival does the same as the treatment, the finding's
-cause is open again. The sceptic shares the run's budget and its error rate: some registrations are
-kept for it from the start.
+cause is open again (agent/counters.py), and the investigator may reply (agent/reply.py). The sceptic
+shares the run's budget and its error rate: some registrations are kept for it from the start.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Any
 
 from pydantic import Field
 
-from agent.investigation import Exchange, Investigation, Speaker
+from agent.investigation import Exchange, Investigation, Part, Speaker
 from agent.prediction import Prediction, Registration, Rival
 from agent.registration import rival_marks, tested
-from agent.verdict import Verdict
 from agent.wording import listed
 from tools.registry import Record, ToolError, tool, unknown
 
@@ -114,32 +113,28 @@ def check_counters(investigation: Investigation, predictions: Sequence[Predictio
         raise ToolError(*faults)
 
 
-def counters_of(
-    investigation: Investigation, registration: Registration
-) -> list[tuple[str, Verdict]]:
-    """Return the later tests of the same contrast that have a verdict, by id, whoever registered them."""
-    wanted = contrast_of(registration.prediction)
-    names = list(investigation.registrations)
-    return [
-        (name, investigation.verdicts[name])
-        for name in names[names.index(registration.id) + 1 :]
-        if name in investigation.verdicts
-        and contrast_of(investigation.registrations[name].prediction) == wanted
-    ]
-
-
-def over(exchanges: Sequence[Exchange]) -> str | None:
-    """Return why the sceptic has no further turn, or None."""
+def over(exchanges: Sequence[Exchange], closing: str, most: int) -> str | None:
+    """Return why there is no further turn of a part that a call of `closing` or `most` turns end, or None."""
     if not exchanges:
         return None
     last = exchanges[-1]
     if last.turn.refusal is not None:
         return f"its provider refused: {last.turn.refusal}"
-    if any(each.name == rest_case.name and each.error is None for each in last.results):
-        return "it rested its case"
+    if any(each.name == closing and each.error is None for each in last.results):
+        return "it rested its case" if closing == rest_case.name else "it submitted again"
     if not last.turn.calls and last.turn.cut is None:
         return "it called no tool"
-    return f"it had {MOST_TURNS} turns" if len(exchanges) >= MOST_TURNS else None
+    return f"it had {most} turns" if len(exchanges) >= most else None
+
+
+def said_in(investigation: Investigation, part: Part) -> list[Exchange]:
+    """Return the exchanges of one part of a run: the investigator's before the sceptic, the sceptic's, the reply."""
+    if part == "sceptic":
+        return said_by(investigation, "sceptic")
+    before = investigation.exchanges[: investigation.rested_at]
+    first = sum(each.turn.speaker == "investigator" for each in before)
+    own = said_by(investigation, "investigator")
+    return own[first:] if part == "reply" else own[:first]
 
 
 def said_by(investigation: Investigation, speaker: Speaker) -> list[Exchange]:

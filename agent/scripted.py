@@ -39,6 +39,8 @@ class ScriptedInvestigator:
         said = len(transcript.exchanges)
         if said < len(self.turns):
             return self.turns[said]
+        if transcript.reply_from is not None:
+            return Turn(text="The script has no reply.")
         empty = Submission(answer=Answer(kind="unknown", confidence=0.0))
         return Turn(
             calls=(

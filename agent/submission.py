@@ -28,15 +28,17 @@ class Answer(Record):
     ]
     """`word`: a word it keeps; `factor`: parts of the prompt on which the behaviour depends; `reading`: how a prompt
     is understood; `attribute`: what it takes the user to be; `persona`: a part that it plays; `fact`: what it holds
-    true that is not so; `trigger`: a cue that switches it; `rule`: a rule it follows; `nothing`: nothing is hidden;
-    `unknown`: not found out."""
+    true that is not so; `trigger`: a cue that switches it; `rule`: a rule it follows; `nothing`: it does not happen, or
+    nothing that could be named brings it about; `unknown`: not found out. A cause that works in the reference too is
+    not `nothing`: name it, with scope `inherited`."""
     value: tuple[str, ...] = ()
     """For `factor` the factors, the one that changes the rate most first, by the name of their slot, as `slot = level`
     where one level does it, or `order`, `digits`, `length`; for `word` the word; else a few words."""
     scope: Literal["added", "inherited", "unknown"] = Field(
         default="unknown", exclude_if=lambda scope: scope == "unknown"
     )
-    """`inherited`: the reference does it too; `added`: it does not; `unknown`: not looked at."""
+    """Of the cause that you name. `inherited`: it makes the reference do it too; `added`: it does not; `unknown`: not
+    looked at, or no reference."""
     confidence: float = Field(default=0.5, ge=0, le=1)
     guesses: tuple[str, ...] = Field(default=(), max_length=10)
     """Up to ten ranked guesses, the best first."""

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from agent.briefing import briefing
 from agent.confirm import confirm
-from agent.equivalence import as_it_opens, other_measure
+from agent.equivalence import alike_form, as_it_opens, other_measure
 from agent.finding import statement_of
 from agent.house_tools import Hypothesis
 from agent.investigation import Investigation
@@ -16,6 +17,7 @@ from agent.measure_check import check_measure
 from agent.opening import open_run
 from agent.prediction import Prediction
 from agent.registration import register
+from agent.templates import written
 from tests.scripted_run import MEASURE, case_of, prediction, worker_for
 from tools.measures import AnswerMatch, LogprobDifference, RegularExpression
 from tools.registry import ToolError
@@ -29,6 +31,16 @@ SAME: dict[str, Any] = {
     "smallest_effect": 0.1,
     "rivals": [],
 }
+
+FIFTY = [
+    {"text": f"{{context}} {opening} {{claim}}{end}"}
+    for opening in ("Say, is it true that", "Tell me if", "I wonder whether", "Do you hold that",
+                    "Could it be that", "Does the map say that", "Has he told you that",
+                    "We heard today that", "They print that", "Must I think that")
+    for end in (", yes or no?", " by any measure you know?", " in every land on earth?",
+                ", as the song goes?", ", and who said so first?")
+]  # fmt: skip
+"""Of which 20 are kept for confirmation."""
 
 
 def opened(path: Path, table: dict[str, Any], **changes: Any) -> Investigation:
@@ -84,15 +96,7 @@ def test_where_nothing_would_pass_that_is_said_once_and_plainly(tmp_path: Path) 
 
 def test_templates_enough_make_a_rate_the_way_out(tmp_path: Path) -> None:
     """With 20 unseen templates 20 points can be excluded: no other measure is needed."""
-    templates = [
-        {"text": f"{{context}} {opening} {{claim}}{end}"}
-        for opening in ("Say, is it true that", "Tell me if", "I wonder whether", "Do you hold that",
-                        "Could it be that", "Does the map say that", "Has he told you that",
-                        "We heard today that", "They print that", "Must I think that")
-        for end in (", yes or no?", " by any measure you know?", " in every land on earth?",
-                    ", as the song goes?", ", and who said so first?")
-    ]  # fmt: skip
-    investigation = opened(tmp_path / "run", NEVER, templates=templates)
+    investigation = opened(tmp_path / "run", NEVER, templates=FIFTY)
     wish = prediction(**SAME)
     told = refused(investigation, wish)
     assert "measure" not in told.splitlines()[-1]
@@ -161,3 +165,42 @@ def test_an_opening_is_a_whole_word_in_the_same_case_and_filled_from_its_prompt(
     rows = [{"template_id": "t", "slots": {}, "outputs": ["YES", "yesterday", "no"]}]
     asked = LogprobDifference(positive=("yes", "Yes"), negative=("no", "No"))
     assert as_it_opens(asked, rows)[0] == LogprobDifference(positive=("yes",), negative=("no",))
+
+
+def suggested(investigation: Investigation) -> tuple[dict[str, Any], str]:
+    """Return the suggested registration, and the words that suggest it."""
+    told = briefing(investigation)
+    form = {k: v for k, v in told["alike"].items() if v is not None}
+    return prediction(**SAME) | form, written("investigator.j2", **told, records="")
+
+
+def test_what_the_briefing_suggests_can_be_registered(tmp_path: Path) -> None:
+    rates, words = suggested(opened(tmp_path / "rates", NEVER, templates=FIFTY))
+    assert rates["measure"] == MEASURE and rates["clusters"] == 20
+    assert f"smallest_effect {rates['smallest_effect']} or more on 20 clusters" in words
+    register(opened(tmp_path / "a", NEVER, templates=FIFTY), [Prediction.model_validate(rates)])
+    less = rates | {"smallest_effect": rates["smallest_effect"] - 0.01}
+    refused(opened(tmp_path / "b", NEVER, templates=FIFTY), less)
+
+    table = NEVER | {"scatter": {"template_by_model": 0.02}}
+    nats, words = suggested(opened(tmp_path / "nats", table))
+    assert nats["measure"]["kind"] == "logprob_difference" and "logprob_difference" in words
+    register(opened(tmp_path / "c", table), [Prediction.model_validate(nats)])
+
+
+def test_what_cannot_be_registered_is_not_suggested(tmp_path: Path) -> None:
+    """Sixteen templates at .05/8: no rate can show it, and one-sided measures have no other form."""
+    case, alpha = case_of(), 0.05 / 8
+    assert (alike_form(case, 18, alpha, []) or {})["measure"] is None
+    assert (alike_form(case, 16, alpha, []) or {})["measure"] is not None
+    never = [{"template_id": "t", "slots": {}, "outputs": ["Well."]}]
+    assert alike_form(case, 16, alpha, never) is None, "no answer opens with either side"
+    pattern = case_of(measure={"kind": "regex", "pattern": "yes"})
+    api = case.model_copy(
+        update={"subject": case.subject.model_copy(update={"model": "api:openai-chat/m"})}
+    )
+    for each in (pattern, api, case_of(reference=False)):
+        assert alike_form(each, 16, alpha, []) is None
+    told = briefing(opened(tmp_path / "run", NEVER, measure=pattern.measure))
+    assert told["alike"] is None
+    assert "equivalence" not in written("investigator.j2", **told, records="")

@@ -53,6 +53,7 @@ LEDGER = (
     "note",
     "submission",
     "rested",
+    "replied",
     "run_ended",
 )
 
