@@ -39,7 +39,8 @@ class WorkerHere(InProcessWorker):
         # What travels to a process is text.
         texts = [each and json.dumps(dict(each)) for each in (subject, reference)]
         self.options = Namespace(synthetic=synthetic, subject=texts[0], reference=texts[1])
-        self.named, self.rest = catalogue, (blobs, on_progress)
+        self.named, self.place = catalogue, blobs
+        self.on_progress = on_progress or (lambda fraction, note: None)
         self.judge = None
 
     @functools.cached_property
@@ -51,10 +52,10 @@ class WorkerHere(InProcessWorker):
             subject = load_subject(self.options)
         except (ToolError, SubjectRefused) as error:
             raise WorkerRefused(kind, one_line(error)) from None
-        super().__init__(subject, tools, *self.rest)
+        super().__init__(subject, tools, self.place, self.on_progress)
         self.judge = judge
         return self.catalogue.model_copy(update={"code": code})
 
     def call(self, *given: Any, **more: Any) -> Any:
-        assert self.catalogue.tools
-        return super().call(*given, **more)
+        code = self.catalogue.code
+        return super().call(*given, **more).model_copy(update={"code": code})
