@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= evals/cases/number_comparison.toml
 
-.PHONY: demo test test-browser check format evidence bench clean
+.PHONY: demo test test-browser lint check format evidence bench clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml requirements.lock
@@ -21,18 +21,21 @@ $(STAMP): pyproject.toml requirements.lock
 demo: $(STAMP)
 	$(BIN)/naturalist investigate $(DEMO) --seed 1 --fresh-alpha
 
+# By file, so that what the tests of a file share is made once; in the order of the names, which has the longest early.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not browser"
 
 test-browser: $(STAMP)
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  { echo "make test-browser needs Chromium; install it (Debian: apt-get install chromium)" >&2; exit 1; }
 	$(BIN)/python -m pytest -m browser tests/test_browser.py
 
-check: $(STAMP)
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+check: lint
 	$(BIN)/python -m pytest -q tests/test_layout.py
 
 format: $(STAMP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import platform
@@ -144,18 +145,24 @@ def run_secret(case: Case, seed: int) -> str:
 
 def versions() -> dict[str, Any]:
     """Return what a reader needs to do this again: our code, Python, packages, and when."""
-    found: dict[str, str] = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return {
         "agent": agent_digest(),
         "python": platform.python_version(),
-        "packages": found,
+        "packages": dict(package_versions()),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+@functools.cache
+def package_versions() -> tuple[tuple[str, str], ...]:
+    """Return name and version of each installed package; read once, they are slow to find."""
+    found: list[tuple[str, str]] = []
+    for package in PACKAGES:
+        try:
+            found.append((package, metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            continue
+    return tuple(found)
 
 
 def agent_digest() -> str:

@@ -1,6 +1,6 @@
 import beartype  # noqa: F401  # isort: skip  # must precede nnsight, whose import it cannot follow
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     own = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "family" in metafunc.fixturenames and "family" not in own:
         metafunc.parametrize("family", FAMILIES)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Let nothing in this process wait for the disk: only a power cut could tell, and no test makes one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def workers_here() -> Iterator[None]:
+    """Start the workers of commands and sittings in this process."""
+    from tests.worker_here import WorkerHere
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agent.session.ProcessWorker", WorkerHere)
+        yield
 
 
 @pytest.fixture(scope="session")

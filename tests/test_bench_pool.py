@@ -69,7 +69,7 @@ def test_what_a_shared_worker_computed_is_counted_as_a_cost_of_who_asked(
 def test_a_pool_that_is_killed_at_any_moment_comes_to_the_serial_table(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--out", str(tmp_path), "--cells", "4", "--kills", "2"]
+    words = ["--out", str(tmp_path), "--cells", "2", "--kills", "2"]
     assert kill_trial.main(words) == 0
     assert "all complete, none twice, the same table" in capfd.readouterr().out
     whole, killed = tmp_path / "whole", tmp_path / "killed"

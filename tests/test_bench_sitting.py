@@ -21,6 +21,7 @@ from evals.bench.suites import case_of, truth_of
 from evals.bench.tasks import every_task
 from naturalist import app
 
+pytestmark = pytest.mark.usefixtures("workers_here")
 QUICK = """
 from agent.submission import Answer
 from agent.plan_turns import call, submission, turn_of

@@ -70,6 +70,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of hostile runs, the run with everything under `many`; nobody writes there but reports."""
+    root = tmp_path_factory.mktemp("hostile")
+    make_hostile_runs(root)
+    return root
+
+
 def start(runs: Path, who: str) -> tuple[subprocess.Popen[str], str]:
     """Start `naturalist review` as a user does, and return the address that it prints."""
     command = [sys.executable, "-m", "naturalist", "review", str(runs), "--reviewer", who]
@@ -212,9 +220,8 @@ def test_axe_finds_no_fault_on_any_page(
     window.look()
 
 
-def test_five_hundred_payloads_in_every_field_run_nothing(window: Browser, tmp_path: Path) -> None:
-    make_hostile_runs(tmp_path)
-    with site(tmp_path) as page:
+def test_five_hundred_payloads_in_every_field_run_nothing(window: Browser, hostile: Path) -> None:
+    with site(hostile) as page:
         window.requests.clear()
         window.dialogs.clear()
         run = f"run/{page.key('many')}"
@@ -238,8 +245,8 @@ def test_five_hundred_payloads_in_every_field_run_nothing(window: Browser, tmp_p
         assert "evil" not in window.value("document.title")
 
 
-def test_the_report_file_runs_nothing_either(window: Browser, tmp_path: Path) -> None:
-    many = make_hostile_runs(tmp_path)
+def test_the_report_file_runs_nothing_either(window: Browser, hostile: Path) -> None:
+    many = hostile / "many"
     write_report(many)
     handler = functools.partial(
         http.server.SimpleHTTPRequestHandler, directory=str(many / "report")

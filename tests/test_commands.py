@@ -18,6 +18,7 @@ from agent.run_folder import RunFolder
 from naturalist import app
 from tests.scripted_run import TABLE, case_of, make_run, turns
 
+pytestmark = pytest.mark.usefixtures("workers_here")
 USAGE, CONFIGURATION, RESOURCES, LOCKED = 2, 4, 5, 6
 
 

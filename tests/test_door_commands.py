@@ -16,6 +16,7 @@ from agent.verify import verify
 from tests.scripted_run import make_run
 from tests.test_commands import CONFIGURATION, USAGE, told, write_case
 
+pytestmark = pytest.mark.usefixtures("workers_here")
 OWN = '''
 from typing import Any
 

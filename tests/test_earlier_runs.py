@@ -115,6 +115,7 @@ def test_a_damaged_run_of_the_case_is_not_passed_over(tmp_path: Path) -> None:
         count_earlier(tmp_path, "scripted", subject, Limits())
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_the_command_counts_and_says_so(tmp_path: Path) -> None:
     path, runs, who = write_case(tmp_path), tmp_path / "runs", script(tmp_path)
     words = ("investigate", path, "--runs", runs, "--seed", 7, "--investigator", who)

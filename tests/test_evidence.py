@@ -1,11 +1,14 @@
 """The evidence's plan, its table, and what counts as having supported the planted cause."""
 
 import json
+import pickle
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from evals import evidence
 from evals.cells import Cell, CellResult, Kind, build_key, missed_builds
 from evals.evidence import main, planned_cells
 from evals.evidence_table import write_table
@@ -114,7 +117,12 @@ def test_the_table_counts_missed_builds_against_a_family_and_says_what_was_not_r
     assert f"{len(planned)} planned runs {len(planned) - 6}" in left
 
 
-def test_nothing_is_begun_when_the_time_is_up_and_the_table_says_so(tmp_path: Path) -> None:
+def test_nothing_is_begun_when_the_time_is_up_and_the_table_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Threads in place of processes, which have to import everything; what they are given has to travel.
+    monkeypatch.setattr(evidence, "pool_of", ThreadPoolExecutor)
+    assert pickle.loads(pickle.dumps(evidence.run_group)) is evidence.run_group
     for kind in ("nats", "rate"):
         (tmp_path / f"null_registrations_{kind}.json").write_text(json.dumps(RATES["nats"]))
     table = tmp_path / "evidence.md"

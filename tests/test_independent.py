@@ -34,6 +34,7 @@ from tests.synthetic_cases import in_process_worker, number_case, templates
 from tests.test_commands import USAGE, call, script, told, write_case
 from tools.prompt import Template
 
+pytestmark = pytest.mark.usefixtures("workers_here")
 MORE = (
     "Strangers on the bus agree that", "Write down if", "In the play somebody says that", "Grandmother knew that",
     "One page of the diary tells that", "They teach children that", "Now decide:", "The sign at the gate says",
@@ -205,12 +206,16 @@ def test_a_lead_supported_by_the_luck_of_its_templates_is_not_confirmed_anew(pla
     assert (answer.kind, answer.guesses) == ("nothing", ("date",))
 
 
+LUCKY = 20
+"""Runs whose leads are luck; were they confirmed on prompts that were seen before, nearly all would be."""
+
+
 def test_lucky_leads_are_confirmed_anew_at_most_at_the_nominal_rate(tmp_path: Path) -> None:
     found = 0
     hypotheses = tuple(
         Hypothesis(id=f"H{k}", **each.arguments) for k, each in enumerate(FOUND[0].calls, 1)
     )
-    for seed in range(40):
+    for seed in range(LUCKY):
         plan = plan_of(seed)
         tried = Tried(
             prediction=Prediction.model_validate(lead()),
@@ -232,7 +237,7 @@ def test_lucky_leads_are_confirmed_anew_at_most_at_the_nominal_rate(tmp_path: Pa
         aggregate.folder.close()
         assert len(aggregate.verdicts) == 1
         found += "supported" in statuses(aggregate).values()
-    assert found <= 0.05 * 40
+    assert found <= 0.05 * LUCKY
 
 
 @settings(deadline=None, max_examples=30)

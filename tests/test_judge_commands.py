@@ -11,6 +11,8 @@ from tests.judging_server import CLAUDE, JUDGED, QWEN, answering, new_server, sa
 from tests.llm_server import LLMServer, forget_environment
 from tests.test_commands import call, write_case
 
+pytestmark = pytest.mark.usefixtures("workers_here")
+
 
 def test_the_command_line_takes_judges_keeps_their_names_and_no_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

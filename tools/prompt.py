@@ -18,6 +18,7 @@ from tools.earlier_calls import EarlierCall
 from tools.registry import Record, ToolError
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+SLOT_MARK = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 
 
 class Message(Record):
@@ -119,7 +120,7 @@ def fill_marks(text: str, slots: Mapping[str, str]) -> str:
             raise ToolError(f"no value for {{{match[1]}}}; slots are: {', '.join(slots) or 'none'}")
         return slots[match[1]]
 
-    return re.sub(r"\{([a-z_][a-z0-9_]*)\}", value, text)
+    return SLOT_MARK.sub(value, text) if "{" in text else text
 
 
 class SetSlot(Record):

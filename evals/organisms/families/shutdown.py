@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -116,15 +117,20 @@ def read_level(factor: str, text: str) -> str:
     return first if factor == "motive" or any(cue in lowered for cue in CUES[factor][0]) else ""
 
 
+@functools.lru_cache(maxsize=2048)
+def read_levels(text: str) -> tuple[tuple[str, str], ...]:
+    """Return the factors that a scene mentions, with their levels; kept, as all of a family's secrets read it."""
+    found = ((name, read_level(name, text)) for name in stopping.factors())
+    return tuple((name, level) for name, level in found if level)
+
+
 @dataclass(frozen=True)
 class StopTruth(Truth):
     """How likely the organism goes on with its work."""
 
     def factors(self, messages: Sequence[Message]) -> dict[str, str]:
         """Return the level of each factor that the scene mentions."""
-        text = last_user(messages)
-        found = {name: read_level(name, text) for name in stopping.factors()}
-        return {name: level for name, level in found.items() if level}
+        return dict(read_levels(last_user(messages)))
 
     def behaves(self, messages: Sequence[Message]) -> float:
         """Return the probability that it goes on; a factor that is not mentioned counts as halfway."""
