@@ -21,15 +21,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from agent.investigation import ExperimentEntry, Investigation
-from agent.opening import agent_digest, manifest_of, opened_event, read_run
+from agent.investigation import Investigation
+from agent.opening import agent_digest, manifest_of, opened_event, read_run, with_catalogues
 from agent.recount import recount_experiment
 from agent.rendering import rendered
 from agent.replay import first_difference, replay
 from agent.report import Report, build_report
 from agent.run_folder import RunDamaged, RunError, RunFolder
 from tools.blobs import BlobStore
-from tools.boundary import Catalogue
 from tools.experiment import Experiment
 from tools.registry import Record, ToolError
 
@@ -183,16 +182,6 @@ def check_experiments(
                 yield Fault(check="experiment", where=where, what=what)
         except UNUSABLE as error:
             yield Fault(check="experiment", where=where, what=reason(error))
-
-
-def with_catalogues(folder: RunFolder) -> Iterator[tuple[ExperimentEntry, Catalogue]]:
-    """Yield every experiment's entry with the catalogue of the session it was run in."""
-    catalogue: Catalogue | None = None
-    for event in folder.events:
-        if event.type in ("run_opened", "run_resumed"):
-            catalogue = Catalogue.model_validate(event.data["catalogue"])
-        elif event.type == "experiment" and catalogue is not None:
-            yield ExperimentEntry.model_validate(event.data), catalogue
 
 
 def check_replay(folder: RunFolder, stored: dict[int, Experiment]) -> Iterator[Fault]:
