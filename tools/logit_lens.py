@@ -25,23 +25,14 @@ from tools.prompt import Prompt, user_prompt
 from tools.registry import Record, ToolError, tool
 from tools.sampling import Prompts
 from tools.scoring import items_from
+from tools.shift_counts import ShiftCounts, WordShift, lens_line
 from tools.vocabulary import Words, candidate_words, single_token_words
 from tools.word_screens import FEWEST_CLUSTERS, distinct
-from tools.word_shifts import (
-    Clearest,
-    ShiftCounts,
-    Shifts,
-    WordShift,
-    by_cluster,
-    consistent_shifts,
-    group_shifts,
-)
+from tools.word_shifts import Clearest, Shifts, by_cluster, consistent_shifts, group_shifts
 
 MOST_LAYERS = 8
 ROWS = 64
 RAW_WORDS = 300
-NAMED = 3
-"""So many words of each side are named in the summary."""
 
 
 class LensArguments(Record):
@@ -120,7 +111,7 @@ class LensResult(ShiftCounts):
     """If asked for: mean probabilities at all places. Frequent words come first in any model."""
     limits: tuple[str, ...] = ()
     raw: str
-    """Blob: {"cells": [[layer, position]], "words", "shift": [cell][word], "score", "p"}."""
+    """Blob: {"cells": [[layer, position]], "words", "shift": [cell][word], "score", "p", "outlier"}."""
 
 
 @tool
@@ -175,7 +166,7 @@ def logit_lens(subject: Any, args: LensArguments, context: Context) -> LensResul
         candidates=() if shifts.nothing else ranks,
         likeliest=likely_words(words, layers, ours, theirs, args.likeliest),
         limits=plan.limits(kept, len(set(clusters))),
-        raw=context.blobs.put(raw_table(shifts, words, cells).encode()),
+        raw=context.blobs.put(raw_table(shifts, words, cells, found).encode()),
     )
 
 
@@ -185,16 +176,12 @@ def summarise(
     """Return the result in one line, by the same comparison as the tables beside it."""
     if shifts.nothing:
         return "no difference: every word is read alike"
-    text = found.told()
-    for side, places in (("raised", found.raised), ("lowered", found.lowered)):
-        named = ", ".join(words.texts[number] for number, _ in places[:NAMED])
-        text += f"; {side} beyond the others: {named}" if named else ""
-    if ranks:
-        first, others = ranks[0], sum(each.stands_out for each in ranks[1:])
-        does = "stands out" if first.stands_out else "does not stand out"
-        text += f"; the first candidate, {first.word}, {does}"
-        text += f", as do {others} others" if first.stands_out and others else ""
-    return text
+    raised, lowered = (
+        [words.texts[number] for number, _ in places] for places in (found.raised, found.lowered)
+    )
+    return lens_line(
+        found.told(), raised, lowered, [(each.word, each.stands_out) for each in ranks]
+    )
 
 
 def chosen_layers(wanted: tuple[int, ...], n_layers: int) -> tuple[int, ...]:
@@ -376,13 +363,17 @@ def ranked(
     )
 
 
-def raw_table(shifts: Shifts, words: Words, cells: Sequence[tuple[int, int]]) -> str:
-    """Return the statistics of the most shifted words in every cell as JSON."""
-    kept = shifts.score.abs().amax(0).argsort(descending=True)[:RAW_WORDS]
+def raw_table(
+    shifts: Shifts, words: Words, cells: Sequence[tuple[int, int]], found: Clearest
+) -> str:
+    """Return the statistics of the most shifted words, and of those shown, in every cell as JSON."""
+    most = shifts.score.abs().amax(0).argsort(descending=True)[:RAW_WORDS].tolist()
+    kept = list(dict.fromkeys([*most, *found.words]))
+    parts = {name: getattr(shifts, name) for name in ("shift", "score", "p", "outlier")}
     table: dict[str, Any] = {
         name: [[round(value, 5) for value in row] for row in part[:, kept].tolist()]
-        for name, part in (("shift", shifts.shift), ("score", shifts.score), ("p", shifts.p))
+        for name, part in parts.items()
     }
     return canonical_json(
-        {"cells": list(map(list, cells)), "words": [words.texts[k] for k in kept.tolist()]} | table
+        {"cells": list(map(list, cells)), "words": [words.texts[k] for k in kept]} | table
     )

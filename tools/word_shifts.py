@@ -22,47 +22,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import norm
 from torch import Tensor
 
-from tools.registry import Record
+from tools.shift_counts import ALPHA, MANY, SMALLEST_SHIFT, WordShift, normal_limit, told
 
 DRAWS = 499
-MANY, NULLS = 500, 4000
-ALPHA = 0.05
+NULLS = 4000
 SHOWN_NEAREST = 3
-SMALLEST_SHIFT = 0.02
-"""In nats: a mean shift below this is never shown, however consistent it is."""
-
-
-class ShiftCounts(Record):
-    """How many words are shifted, and how many are shifted unlike the others."""
-
-    above: int
-    """Words above the null band at some place: they moved, as after any training thousands do. No sign alone."""
-    inside: int
-    """Words that chance explains."""
-    standing_out: int
-    """Words above the band whose `outlier` exceeds `outlier_by_chance`: only these are shown, and only these
-    are a lead. Where this is 0, no word is special."""
-    outlier_by_chance: float
-    """The z that the furthest of so many words reaches in 5 % of samples without a special one."""
-    clusters: int
-    """Templates over which a shift had to be consistent."""
-
-
-class WordShift(Record):
-    """A word and how much more probable it is made than the typical word."""
-
-    word: str
-    shift: float
-    """Mean over clusters in nats, beyond the typical word's; positive: favoured."""
-    p: float
-    """Chance that any word in any cell looks this consistent under random signs (max-statistic)."""
-    outlier: float
-    """Robust z among all words of the cell. A word can be consistent and yet one of thousands."""
-    in_prompts: bool = False
-    """It stands in the prompts themselves."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +44,14 @@ class Clearest:
     nearest: list[tuple[int, int]]
     """Of the others, those that come nearest to standing out."""
 
+    @property
+    def words(self) -> list[int]:
+        """The words that are shown, on whichever side."""
+        return [number for number, _ in (*self.raised, *self.lowered, *self.nearest)]
+
     def told(self) -> str:
         """Return how many words stand out, and how many moved without."""
-        text = f"{self.standing_out} of {self.above + self.inside} words stand out"
-        drifting = self.above - self.standing_out
-        if drifting:
-            text += f"; {drifting} drift no further than words do after any training: noise"
-        return text
+        return told(self.standing_out, self.above, self.inside)
 
 
 @dataclass(frozen=True)
@@ -181,7 +148,7 @@ def outlier_by_chance(count: int, words: int = MANY) -> float:
     The spread of a few words is itself uncertain, so their z's reach further: by simulation below `MANY`.
     """
     if words >= MANY:
-        return round(float(norm.isf(ALPHA / 2 / count)), 2)
+        return normal_limit(count)
     generator = torch.Generator().manual_seed(0)
     largest = outliers(torch.randn(NULLS, words, generator=generator)).abs().amax(-1)
     return round(float(largest.quantile(1 - ALPHA * words / count)), 2)

@@ -1,0 +1,80 @@
+"""Shifted words as they are told, without tensors: for tools and for `verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import NormalDist
+
+from tools.registry import Record
+
+ALPHA = 0.05
+SMALLEST_SHIFT = 0.02
+"""In nats: a mean shift below this is never shown, however consistent it is."""
+MANY = 500
+"""Of so many words the spread is as good as known."""
+NAMED = 3
+"""So many words of each side are named in a line."""
+
+
+class ShiftCounts(Record):
+    """How many words are shifted, and how many are shifted unlike the others."""
+
+    above: int
+    """Words above the null band at some place: they moved, as after any training thousands do. No sign alone."""
+    inside: int
+    """Words that chance explains."""
+    standing_out: int
+    """Words above the band whose `outlier` exceeds `outlier_by_chance`: only these are shown, and only these
+    are a lead. Where this is 0, no word is special."""
+    outlier_by_chance: float
+    """The z that the furthest of so many words reaches in 5 % of samples without a special one."""
+    clusters: int
+    """Templates over which a shift had to be consistent."""
+
+
+class WordShift(Record):
+    """A word and how much more probable it is made than the typical word."""
+
+    word: str
+    shift: float
+    """Mean over clusters in nats, beyond the typical word's; positive: favoured."""
+    p: float
+    """Chance that any word in any cell looks this consistent under random signs (max-statistic)."""
+    outlier: float
+    """Robust z among all words of the cell. A word can be consistent and yet one of thousands."""
+    in_prompts: bool = False
+    """It stands in the prompts themselves."""
+
+
+def told(standing_out: int, above: int, inside: int) -> str:
+    """Return how many words stand out, and how many moved without."""
+    text = f"{standing_out} of {above + inside} words stand out"
+    drifting = above - standing_out
+    if drifting:
+        text += f"; {drifting} drift no further than words do after any training: noise"
+    return text
+
+
+def normal_limit(count: int) -> float:
+    """Return how large a z the furthest of `count` normal values reaches in 5 % of samples."""
+    return round(-NormalDist().inv_cdf(ALPHA / 2 / count), 2)
+
+
+def lens_line(
+    counts: str,
+    raised: Sequence[str],
+    lowered: Sequence[str],
+    ranks: Sequence[tuple[str, bool]] = (),
+) -> str:
+    """Return what a lens read in one line; `ranks` are the candidates in order, and which stand out."""
+    text = counts
+    for side, words in (("raised", raised), ("lowered", lowered)):
+        named = ", ".join(words[:NAMED])
+        text += f"; {side} beyond the others: {named}" if named else ""
+    if ranks:
+        (first, stands_out), *rest = ranks
+        others = sum(each for _, each in rest)
+        does = "stands out" if stands_out else "does not stand out"
+        text += f"; the first candidate, {first}, {does}"
+        text += f", as do {others} others" if stands_out and others else ""
+    return text
