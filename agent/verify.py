@@ -7,9 +7,9 @@ quotation that the log does not hold: each follows from the raw outputs and the 
 and is computed again.
 
 What it cannot catch: another output text, or another number read from activations, put in together with
-every number that follows from it; what a screen or a lens told, whose raw data hold less than it told;
-another turn of the investigator's with everything that follows; a run that was cut short; the clock;
-the error message of a call that failed. Against the first two there is `rerun`, which asks the model.
+every number that follows from it; of words by probability, which are stored as far as they stand out, how many
+others there are; another turn of the investigator's with everything that follows; a run that was cut short;
+the clock; the error message of a call that failed. Against the first there is `rerun`, which asks the model.
 It proves that the numbers follow from the data, not that the findings are true.
 """
 
