@@ -6,14 +6,14 @@ import functools
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from agent.case import Case
-from agent.investigation import Investigation
+from agent.investigation import ExperimentEntry, Investigation
 from agent.population import population_of
 from agent.run_folder import FORMAT, RunError, RunFolder, no_collection, sync_folder
 from tools.boundary import Catalogue
@@ -129,6 +129,16 @@ def catalogue_of(folder: RunFolder) -> Catalogue:
     if not last:
         raise RunError(f"{folder.path}: the log has no run_opened event")
     return Catalogue.model_validate(last[0].data["catalogue"])
+
+
+def with_catalogues(folder: RunFolder) -> Iterator[tuple[ExperimentEntry, Catalogue]]:
+    """Yield every experiment's entry with the catalogue of the session it was run in."""
+    catalogue: Catalogue | None = None
+    for event in folder.events:
+        if event.type in ("run_opened", "run_resumed"):
+            catalogue = Catalogue.model_validate(event.data["catalogue"])
+        elif event.type == "experiment" and catalogue is not None:
+            yield ExperimentEntry.model_validate(event.data), catalogue
 
 
 def opened_event(folder: RunFolder) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from agent.investigation import ExperimentEntry
+from agent.recount_screens import recount_difference, recount_lens, recount_screen
 from agent.recount_sweeps import recount_sweep
 from agent.replay import first_difference
 from agent.run_folder import RunFolder
@@ -48,8 +49,14 @@ def recount_experiment(
     if done.result is None or "raw" not in done.result:
         return
     raw = folder.get_json(done.result["raw"])
+    if done.tool == "logit_lens":
+        yield from recount_lens(done.arguments, done.result, raw)
+        return
+    if done.tool == "difference_lens":
+        yield from recount_difference(done.result, raw)
+        return
     if not isinstance(raw, dict) or "arms" not in raw:
-        yield from recount_sweep(done.tool, done.result, raw)
+        yield from recount_sweep(done.tool, done.arguments, done.result, raw)
         return
     yield from recount_judgements(folder, done, raw["arms"])
     yield from recount_raw(done, raw)
@@ -61,6 +68,8 @@ def recount_raw(done: Experiment, raw: dict[str, Any]) -> Iterator[str]:
         yield from recount_arms(done, raw["arms"])
     elif done.tool == "thought_anchors":
         yield from recount_thoughts(done, raw)
+    elif done.tool == "screen_differences":
+        yield from recount_screen(done.seed, done.arguments, done.result or {}, raw)
     elif done.arguments.get("measure"):
         measure = MEASURE.validate_python(done.arguments["measure"])
         for name, rows in raw["arms"].items():

@@ -10,23 +10,38 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from agent.recount_screens import as_json
+from agent.replay import first_difference
 from tools import statistics as stats
 from tools.discrimination import auroc
+from tools.effects import Effect, ablation_reading, effect_of, steering_reading
 from tools.scoring import cluster_means
 
 CHANCE = 0.5
 CLOSE = 1e-6
 """What a tool computes in tensors and what is computed here may differ by so much."""
+Told = Mapping[str, Any]
 
 
-def recount_sweep(tool: str, result: Mapping[str, Any], table: Any) -> Iterator[str]:
+def recount_sweep(tool: str, arguments: Told, result: Told, table: Any) -> Iterator[str]:
     """Yield where the result of a sweep does not follow from its raw data; nothing for other tools."""
-    check = CHECKS.get(tool)
-    if check is None:
-        return
-    for what, told, found in check(result, table):
+    for what, told, found in CHECKS.get(tool, nothing)(result, table):
         if not math.isclose(told, found, rel_tol=CLOSE, abs_tol=CLOSE):
             yield f"{what} is told as {told:.6g} and comes to {found:.6g} from the raw data"
+    for name, value in READ_OFF.get(tool, no_fields)(arguments, result, table).items():
+        found = first_difference(result[name], as_json(value))
+        if found is not None:
+            yield f"{name} is not what comes from the raw data: {found}"
+
+
+def nothing(result: Told, table: Any) -> Checked:
+    """Yield nothing."""
+    yield from ()
+
+
+def no_fields(arguments: Told, result: Told, table: Any) -> dict[str, Any]:
+    """Return no field."""
+    return {}
 
 
 Checked = Iterator[tuple[str, float, float]]
@@ -79,15 +94,46 @@ def probing(result: Mapping[str, Any], table: Mapping[str, Any]) -> Checked:
     yield "the AUROC on the test prompts", result["test_auroc"], test
 
 
-def steering(result: Mapping[str, Any], table: Mapping[str, Any]) -> Checked:
-    """Yield the change at every dose."""
-    (plain,) = table["runs"]["plain"]
-    for dose, row in zip(result["doses"], table["runs"]["steered"], strict=True):
-        changes = [
-            None if a is None or b is None else a - b for a, b in zip(row, plain, strict=True)
-        ]
-        mean = over_templates(table["items"], changes)
-        yield f"the change at dose {dose['dose']}", dose["change"]["mean"], mean
+def steered(arguments: Told, result: Told, table: Told) -> dict[str, Any]:
+    """Return what the runs of `steer` say again."""
+    runs, templates = rows(table)
+    (plain_row,) = runs.pop("plain")
+    signed = [each["dose"] for each in result["doses"]]
+    asked = arguments.get("doses")
+    if asked is not None and signed != sorted([*asked, *(-dose for dose in asked)]):
+        return {"doses": sorted([*asked, *(-dose for dose in asked)])}
+    # Runs from before neutral text was kept in the raw data tell its KL themselves.
+    told = [each["kl_neutral"] for each in result["doses"]], [result["kl_placebos"]]
+    by_dose = dict(zip(signed, runs.pop("steered"), strict=True))
+    placebos: Any = runs
+    return steering_reading(templates, plain_row, by_dose, placebos, table.get("kl", told))
+
+
+def ablated(arguments: Told, result: Told, table: Told) -> dict[str, Any]:
+    """Return what the runs of `ablate_direction` say again."""
+    runs, templates = rows(table)
+    (plain_row,), (change,) = runs.pop("plain"), runs.pop("ablated")
+    told = result["kl_neutral"], [result["kl_placebos"]]
+    beside = table["unrelated"] if "unrelated" in table else result["unrelated"]
+    if isinstance(beside, list):
+        unrelated = effect_of(beside[0], numbers(beside[1]))
+    else:
+        unrelated = Effect.model_validate(beside) if beside is not None else None
+    placebos: Any = runs
+    return ablation_reading(
+        templates, plain_row, (change, placebos), table.get("kl", told), unrelated
+    )
+
+
+def rows(table: Told) -> tuple[dict[str, list[list[float]]], list[str]]:
+    """Return the runs of a raw table, and the template of each of its items."""
+    runs = {name: [numbers(row) for row in several] for name, several in table["runs"].items()}
+    return runs, [item["template_id"] for item in table["items"]]
+
+
+def numbers(row: Sequence[float | None]) -> list[float]:
+    """Return a row of measures; NaN where one could not be scored."""
+    return [math.nan if value is None else value for value in row]
 
 
 def over_templates(items: Sequence[Mapping[str, Any]], values: Sequence[float | None]) -> float:
@@ -99,8 +145,11 @@ def over_templates(items: Sequence[Mapping[str, Any]], values: Sequence[float | 
     return stats.mean(list(cluster_means(rows).values()))
 
 
-CHECKS: dict[str, Callable[[Mapping[str, Any], Any], Checked]] = {
+CHECKS: dict[str, Callable[[Told, Any], Checked]] = {
     "patch_activations": patching,
     "train_probes": probing,
-    "steer": steering,
+}
+READ_OFF: dict[str, Callable[[Told, Told, Any], dict[str, Any]]] = {
+    "steer": steered,
+    "ablate_direction": ablated,
 }

@@ -1,94 +1,37 @@
 """`rerun` asks the model everything again; `replicate` tests one finding on fresh prompts.
 
 What `verify` cannot see, an output that was replaced together with all that follows from it, shows
-here. On the same machine, code and weights the outputs are the same to the letter; elsewhere batches
-and kernels differ a little, so agreement is asked for within a tolerance that is stated.
+here. On the machine, code and weights of the record the outputs are the same to the letter, and one that
+is not is a disagreement. Elsewhere a close choice may fall otherwise: each output that differs is followed
+under its row's noise, and one that no rounding explains is impossible there, too.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.agreement import Agreement, compare, differing_outputs, unlike
 from agent.confirm import arms_to_run
+from agent.followed_texts import look_into
 from agent.investigation import ExperimentEntry, Investigation
-from agent.opening import read_run
+from agent.opening import read_run, with_catalogues
 from agent.population import draw, fingerprint
 from agent.prediction import Registration
 from agent.registration import build_arms, scoring_arguments
 from agent.run_folder import RunError
 from agent.template_choice import templates_of
 from agent.verdict import Verdict, decide
-from tools.blobs import BlobStore
+from tools.boundary import Catalogue
 from tools.experiment import Experiment
 from tools.judging import Asked, Judge, JudgeAgreement, Judgements, Label, asked_of, rows_of
 from tools.measures import JudgedMeasure
 from tools.registry import Record
 from tools.worker_client import Worker
 
-SAME_TEXTS = 0.99
-"""At least this share of outputs, and of scores, has to be the same."""
-NUMBER_TOLERANCE = 1e-3
-"""Log-probabilities in nats, and other numbers, may differ by so much."""
-LISTED = 10
-BLOB = re.compile(r"[0-9a-f]{64}")
-
-
-class Agreement(Record):
-    """How an experiment that was run again compares with the stored one."""
-
-    experiment: int
-    tool: str
-    purpose: str
-    texts: int = 0
-    texts_same: int = 0
-    numbers: int = 0
-    numbers_same: int = 0
-    """Numbers within the tolerance."""
-    same_models: bool
-    same_error: bool = True
-    same_raw: bool = True
-    """Of a search, whether its raw data came out again, as far as texts and numbers have to."""
-    registration: str | None = None
-    same_verdict: bool | None = None
-    """Whether the verdict computed from the new data has the same status; None where there is none."""
-    differing: tuple[str, ...] = ()
-    """The first places that differ."""
-
-    def line(self) -> str:
-        """Return one line for a terminal."""
-        parts = [
-            f"{self.texts_same} of {self.texts} texts and {self.numbers_same} of {self.numbers} numbers"
-        ]
-        parts += [] if self.same_models else ["OTHER WEIGHTS"]
-        parts += [] if self.same_error else ["one failed, the other did not"]
-        parts += [] if self.same_raw else ["OTHER RAW DATA"]
-        if self.registration is not None:
-            parts.append(
-                f"{self.registration} {'same' if self.same_verdict else 'ANOTHER'} verdict"
-            )
-        parts += [f"first difference at {self.differing[0]}"] if self.differing else []
-        return f"exp:{self.experiment} {self.tool} ({self.purpose}): {', '.join(parts)}"
-
-    @property
-    def identical(self) -> bool:
-        """Say whether nothing at all differs: to be expected on one machine, code and weights."""
-        return self.agrees and not self.differing
-
-    @property
-    def agrees(self) -> bool:
-        """Say whether they agree within the tolerance."""
-        return (
-            self.same_models
-            and self.same_error
-            and self.same_raw
-            and self.same_verdict is not False
-            and self.texts_same >= SAME_TEXTS * self.texts
-            and self.numbers_same >= SAME_TEXTS * self.numbers
-        )
+OnStart = Callable[[int, int, ExperimentEntry], None]
+"""(number done, number of all, what begins)"""
 
 
 class RerunResult(Record):
@@ -109,37 +52,72 @@ class RerunResult(Record):
         return all(each.identical for each in self.agreements)
 
     def lines(self) -> list[str]:
-        """Return one line for every experiment, and one for all."""
+        """Return the lines of every experiment, and those for all."""
+        return [*(line for each in self.agreements for line in each.lines()), *self.ending()]
+
+    def ending(self) -> list[str]:
+        """Return what is to be said of all together."""
+        elsewhere = list(dict.fromkeys(what for each in self.agreements for what in each.elsewhere))
+        loud = [
+            f"NOT THE MACHINE OF THE RECORD ({'; '.join(elsewhere)}): outputs may differ where rounding explains "
+            "it, numbers a little; run it where it was recorded to compare to the letter"
+        ]
         same = "identical" if self.identical else "agrees within the tolerance"
         count = f"{len(self.agreements)} experiments run again: "
         end = count + (same if self.agrees else "DOES NOT AGREE with the record")
-        return [*(each.line() for each in self.agreements), *self.notes, end]
+        return [*self.notes, *(loud if elsewhere else []), end]
 
 
-def rerun(path: Path, worker: Worker, *, only_confirmations: bool = False) -> RerunResult:
-    """Run the experiments of a run again on `worker`, and compare.
+def rerun(
+    path: Path,
+    worker: Worker,
+    *,
+    only: Collection[int] = (),
+    only_confirmations: bool = False,
+    on_start: OnStart = lambda done, count, entry: None,
+    on_end: Callable[[Agreement], None] = lambda found: None,
+) -> RerunResult:
+    """Run the experiments of a run again on `worker`, and compare; `only` those numbers, or all.
 
     The worker writes its blobs where the run has them, since steering needs the stored directions.
     Nothing is added to the log. Judged outputs are judged again where the worker has judges; else an
-    output that is the same as then keeps its labels, and another one is not scored.
+    output that is the same as then keeps its labels, and another one is not scored. Raises `RunError`
+    for the number of no experiment.
     """
     investigation = read_run(path)
     given = worker.judge
-    wanted = [
-        entry
-        for entry in investigation.experiments
-        if entry.purpose == "confirmation" or not only_confirmations
-    ]
+    wanted = chosen(investigation, only, only_confirmations)
     found: list[Agreement] = []
     judged = False
-    for entry in wanted:
+    for entry, then in wanted:
+        on_start(len(found), len(wanted), entry)
         stored = investigation.experiment(entry.number)
-        then = labels_then(investigation, stored)
-        worker.judge = given or then
-        judged = judged or then is not None
-        found.append(again(investigation, entry, worker))
+        labels = labels_then(investigation, stored)
+        worker.judge = given or labels
+        judged = judged or labels is not None
+        came = again(investigation, entry, worker, then)
+        if labels is not None and given is not None:
+            came = came.model_copy(update={"judged_again": True})
+        found.append(came)
+        on_end(came)
     worker.judge = given
     return RerunResult(agreements=tuple(found), notes=(how_judged(given),) if judged else ())
+
+
+def chosen(
+    investigation: Investigation, only: Collection[int], only_confirmations: bool
+) -> list[tuple[ExperimentEntry, Catalogue]]:
+    """Return the experiments to run again, each with the catalogue it was recorded under."""
+    every = list(with_catalogues(investigation.folder))
+    strange = sorted(set(only) - {entry.number for entry, _ in every})
+    if strange:
+        raise RunError(f"there is no exp:{strange[0]}; the run has exp:1 to exp:{len(every)}")
+    return [
+        (entry, then)
+        for entry, then in every
+        if (not only or entry.number in only)
+        and (entry.purpose == "confirmation" or not only_confirmations)
+    ]
 
 
 def how_judged(given: Judge | None) -> str:
@@ -170,106 +148,21 @@ def labels_then(investigation: Investigation, stored: Experiment) -> Judge | Non
     return judge
 
 
-def again(investigation: Investigation, entry: ExperimentEntry, worker: Worker) -> Agreement:
+def again(
+    investigation: Investigation, entry: ExperimentEntry, worker: Worker, then: Catalogue
+) -> Agreement:
     """Run one experiment again; for a confirmation, compute its verdict from the new data."""
     stored = investigation.experiment(entry.number)
     done = worker.call(stored.tool, stored.arguments, stored.seed)
-    found = compare(investigation.folder.blobs, entry, stored, done)
+    blobs = investigation.folder.blobs
+    found = compare(blobs, entry, stored, done, unlike(then, worker.catalogue))
+    found = look_into(found, differing_outputs(blobs, stored, done), stored, then, worker)
     names = {number: name for name, number in investigation.confirmations.items()}
     name = names.get(entry.number)
     if name is None:
         return found
     same = status_again(investigation, name, done) == investigation.verdicts[name].status
     return found.model_copy(update={"registration": name, "same_verdict": same})
-
-
-def compare(
-    blobs: BlobStore, entry: ExperimentEntry, stored: Experiment, done: Experiment
-) -> Agreement:
-    """Compare what was observed, then and now."""
-    differing: list[str] = []
-    texts, numbers = counted(observed(blobs, stored), observed(blobs, done), differing)
-    # Beside a grid of thousands a handful of numbers that were told would not count: it stands apart.
-    raw = counted(grid_behind(blobs, stored), grid_behind(blobs, done), differing, "/raw")
-    return Agreement(
-        experiment=entry.number,
-        tool=entry.tool,
-        purpose=entry.purpose,
-        texts=texts[0],
-        texts_same=texts[1],
-        numbers=numbers[0],
-        numbers_same=numbers[1],
-        same_models=stored.models == done.models,
-        same_error=(stored.error is None) == (done.error is None),
-        same_raw=all(same >= SAME_TEXTS * count for count, same in raw),
-        differing=tuple(differing),
-    )
-
-
-def counted(
-    then: Any, now: Any, differing: list[str], path: str = ""
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return how many texts there are and how many are the same, and so for numbers; list what differs first."""
-    texts, numbers = [0, 0], [0, 0]
-    for place, old, new in paired(then, now, path):
-        is_number = isinstance(old, int | float) and isinstance(new, int | float)
-        same = abs(old - new) <= NUMBER_TOLERANCE if is_number else old == new
-        counts = numbers if is_number else texts
-        counts[0] += 1
-        counts[1] += same
-        if not same and len(differing) < LISTED:
-            differing.append(place)
-    return (texts[0], texts[1]), (numbers[0], numbers[1])
-
-
-def observed(blobs: BlobStore, done: Experiment) -> Any:
-    """Return what the model contributed: outputs and scores of every row, else the whole result."""
-    if done.result is None:
-        return None
-    table = raw_of(blobs, done).get("arms")
-    if table is None:
-        return done.result
-    return {
-        name: {
-            row["id"]: [row.get("outputs"), row.get("logprobs"), row.get("scores")] for row in rows
-        }
-        for name, rows in table.items()
-    }
-
-
-def grid_behind(blobs: BlobStore, done: Experiment) -> Any:
-    """Return the raw data of a search, from which its map is drawn; None for what has arms."""
-    raw = raw_of(blobs, done)
-    return None if "arms" in raw else raw
-
-
-def raw_of(blobs: BlobStore, done: Experiment) -> dict[str, Any]:
-    """Return the raw data of an experiment; empty where it has none, or another kind of blob."""
-    raw = (done.result or {}).get("raw")
-    try:
-        value: Any = json.loads(blobs.get(raw)) if isinstance(raw, str) else {}
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def paired(then: Any, now: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the leaves of two JSON values side by side; a missing one is None."""
-    if isinstance(then, dict) and isinstance(now, dict):
-        for key in sorted(set(then) | set(now)):
-            yield from paired(then.get(key), now.get(key), f"{path}/{key}")
-    elif isinstance(then, list) and isinstance(now, list):
-        for place in range(max(len(then), len(now))):
-            left = then[place] if place < len(then) else None
-            right = now[place] if place < len(now) else None
-            yield from paired(left, right, f"{path}/{place}")
-    elif not (then is None and now is None) and not (is_blob(then) and is_blob(now)):
-        yield path, then, now
-
-
-def is_blob(value: Any) -> bool:
-    """Say whether a leaf names a blob: tensors may differ in the last bit, and so their names."""
-    return isinstance(value, str) and BLOB.fullmatch(value) is not None
 
 
 def status_again(investigation: Investigation, name: str, done: Experiment) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.options import AsJson, Cassette, Judges, RunPath
-from agent.terminal import VERIFY_FAILED, faults_told, put, put_json, say
+from agent.run_folder import RunError
+from agent.terminal import VERIFY_FAILED, Steps, faults_told, put, put_json, say
+
+if TYPE_CHECKING:
+    from agent.agreement import Agreement
 
 
 def report(run_path: RunPath, as_json: AsJson = False) -> None:
@@ -47,12 +51,16 @@ def verify(run_path: RunPath, as_json: AsJson = False) -> None:
 
 def rerun(
     run_path: RunPath,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run this experiment only, as exp:4; may be repeated.")
+    ] = None,
     judge: Judges = None,
     cassette: Cassette = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the confirmations of a run again on the model, and compare outputs and verdicts.
+    """Run the experiments of a run again on the model, and compare outputs, numbers and verdicts.
 
+    On the machine of the record nothing may differ. Elsewhere an output may where rounding explains it.
     Judged outputs keep their stored labels where they are the same as then, unless --judge is given.
     """
     from agent import session
@@ -60,21 +68,47 @@ def rerun(
     from agent.cast import Provider, make_panel, seat
     from agent.rerun import rerun as again
 
+    steps = Steps()
     with faults_told():
+        numbers = [number_of(each) for each in only or ()]
         panel = make_panel(judge or (), Limits(), Provider(cassette=cassette))
-        worker = session.worker_again(run_path, session.Start(ask_again=True))
+        start = session.Start(on_progress=steps, ask_again=True)
+        worker = session.worker_again(run_path, start)
         seat(panel, worker)
+
+        def told(found: Agreement) -> None:
+            steps.close()
+            for line in found.lines():
+                (say if as_json else put)(line)
+
         try:
-            result = again(run_path, worker)
+            result = again(
+                run_path,
+                worker,
+                only=numbers,
+                on_start=lambda done, count, entry: steps.begin(
+                    done, count, f"exp:{entry.number} {entry.tool}"
+                ),
+                on_end=told,
+            )
         finally:
+            steps.close()
             worker.close()
     if as_json:
         put_json(result.model_dump(mode="json"))
     else:
-        for line in result.lines():
+        for line in result.ending():
             put(line)
     if not result.agrees:
         raise typer.Exit(VERIFY_FAILED)
+
+
+def number_of(name: str) -> int:
+    """Return the number of an experiment named as `exp:4`, or by the number alone."""
+    number = name.removeprefix("exp:")
+    if not number.isdecimal():
+        raise RunError(f"--only {name}: name an experiment as exp:4")
+    return int(number)
 
 
 def replicate(

@@ -127,7 +127,8 @@ class Start(NamedTuple):
     """Files of a researcher's tools, as `tools.boundary.load_tools` takes them."""
     on_progress: OnProgress | None = None
     ask_again: bool = False
-    """Ask a subject behind an API also what it was asked before."""
+    """For a `rerun`: ask a subject behind an API also what it was asked before, and offer the tool that
+    follows recorded texts."""
 
 
 def start_worker(
@@ -156,12 +157,13 @@ def start_worker(
             folder=path,
         )
     reference = case.reference.model_dump(mode="json") if case.reference else None
+    extra = ("tools.following:FOLLOWING",) if start.ask_again else ()
     return ProcessWorker(
         case.subject.model_dump(mode="json"),
         reference,
         path / "blobs",
         progress,
-        catalogue=(DEFAULT_CATALOGUE, *start.own_tools),
+        catalogue=(DEFAULT_CATALOGUE, *extra, *start.own_tools),
         folder=path,
     )
 

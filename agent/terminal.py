@@ -124,3 +124,25 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class Steps:
+    """Progress through several calls of a tool, as one line that goes from the first to the last."""
+
+    def __init__(self) -> None:
+        self.progress = Progress()
+        self.done, self.count, self.name = 0, 1, ""
+
+    def begin(self, done: int, count: int, name: str) -> None:
+        """Go on to a step: so many of so many are done."""
+        self.done, self.count, self.name = done, count, name
+        self(0.0, "")
+
+    def __call__(self, fraction: float, note: str) -> None:
+        """Show the share of this step that is done (0 to 1)."""
+        text = f"{self.done + 1} of {self.count}: {self.name} {note}"
+        self.progress((self.done + fraction) / self.count, text)
+
+    def close(self) -> None:
+        """Take the line away, until the next step."""
+        self.progress.close()

@@ -7,9 +7,9 @@ quotation that the log does not hold: each follows from the raw outputs and the 
 and is computed again.
 
 What it cannot catch: another output text, or another number read from activations, put in together with
-every number that follows from it; what a screen or a lens told, whose raw data hold less than it told;
-another turn of the investigator's with everything that follows; a run that was cut short; the clock;
-the error message of a call that failed. Against the first two there is `rerun`, which asks the model.
+every number that follows from it; of words by probability, which are stored as far as they stand out, how many
+others there are; another turn of the investigator's with everything that follows; a run that was cut short;
+the clock; the error message of a call that failed. Against the first there is `rerun`, which asks the model.
 It proves that the numbers follow from the data, not that the findings are true.
 """
 
@@ -21,15 +21,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from agent.investigation import ExperimentEntry, Investigation
-from agent.opening import agent_digest, manifest_of, opened_event, read_run
+from agent.investigation import Investigation
+from agent.opening import agent_digest, manifest_of, opened_event, read_run, with_catalogues
 from agent.recount import recount_experiment
 from agent.rendering import rendered
 from agent.replay import first_difference, replay
 from agent.report import Report, build_report
 from agent.run_folder import RunDamaged, RunError, RunFolder
 from tools.blobs import BlobStore
-from tools.boundary import Catalogue
 from tools.experiment import Experiment
 from tools.registry import Record, ToolError
 
@@ -183,16 +182,6 @@ def check_experiments(
                 yield Fault(check="experiment", where=where, what=what)
         except UNUSABLE as error:
             yield Fault(check="experiment", where=where, what=reason(error))
-
-
-def with_catalogues(folder: RunFolder) -> Iterator[tuple[ExperimentEntry, Catalogue]]:
-    """Yield every experiment's entry with the catalogue of the session it was run in."""
-    catalogue: Catalogue | None = None
-    for event in folder.events:
-        if event.type in ("run_opened", "run_resumed"):
-            catalogue = Catalogue.model_validate(event.data["catalogue"])
-        elif event.type == "experiment" and catalogue is not None:
-            yield ExperimentEntry.model_validate(event.data), catalogue
 
 
 def check_replay(folder: RunFolder, stored: dict[int, Experiment]) -> Iterator[Fault]:

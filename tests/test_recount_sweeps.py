@@ -28,10 +28,6 @@ PROBED: dict[str, Any] = {
     "sweep": [{"layer": 0, "auroc": 0.6}, {"layer": 1, "auroc": 0.9}, {"layer": 1, "auroc": 0.7}],
     "test": [{"label": k > 1, "score": score} for k, score in enumerate((0.1, 0.5, 0.5, 0.9))],
 }
-STEERED: dict[str, Any] = {
-    "items": ITEMS,
-    "runs": {"plain": [[0.0, 1.0, 0.0, None]], "steered": [[1.0, 1.0, 1.0, 1.0]]},
-}
 HONEST: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "patch_activations": ({"total": {"mean": 3.0}, "cells": CELLS}, PATCHED),
     "train_probes": (
@@ -42,7 +38,6 @@ HONEST: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         PROBED,
     ),
-    "steer": ({"doses": [{"dose": 1.0, "change": {"mean": 0.75}}]}, STEERED),
 }
 
 
@@ -64,14 +59,12 @@ FORGERIES = (
     ("train_probes", change(lambda r, t: r, "test_auroc", 0.99)),
     ("train_probes", change(lambda r, t: t["sweep"][2], "auroc", 0.95)),
     ("train_probes", change(lambda r, t: r["by_layer"][0], "auroc", 0.8)),
-    ("steer", change(lambda r, t: r["doses"][0]["change"], "mean", 0.9)),
-    ("steer", change(lambda r, t: t["runs"]["steered"][0], 0, 2.0)),
 )
 
 
 @pytest.mark.parametrize("tool", HONEST)
 def test_what_follows_is_no_fault(tool: str) -> None:
-    assert list(recount_sweep(tool, *HONEST[tool])) == []
+    assert list(recount_sweep(tool, {}, *HONEST[tool])) == []
 
 
 @pytest.mark.parametrize("forgery", range(len(FORGERIES)))
@@ -79,8 +72,8 @@ def test_what_does_not_follow_is_one(forgery: int) -> None:
     tool, forge = FORGERIES[forgery]
     result, table = copy.deepcopy(HONEST[tool])
     forge(result, table)
-    assert any("from the raw data" in each for each in recount_sweep(tool, result, table))
+    assert any("from the raw data" in each for each in recount_sweep(tool, {}, result, table))
 
 
 def test_other_tools_are_left_alone() -> None:
-    assert list(recount_sweep("logit_lens", {}, {})) == []
+    assert list(recount_sweep("sample_responses", {}, {}, {})) == []

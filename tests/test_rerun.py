@@ -19,6 +19,7 @@ from tests.scripted_run import TABLE, make_run, turns, worker_for
 from tools.experiment import Experiment, canonical_json
 from tools.measures import resolve
 from tools.prompt import PromptItem
+from tools.recorded_texts import ROUNDING, TOOL
 from tools.scoring import ScoringArguments, scored, summarise
 from tools.worker_client import InProcessWorker
 
@@ -90,13 +91,115 @@ def test_replaced_outputs_pass_verify_and_not_rerun(tmp_path: Path, forgery: int
     assert any("first difference at" in line for line in result.lines())
 
 
-def test_a_single_replaced_output_is_named_though_within_the_tolerance(tmp_path: Path) -> None:
+def test_a_single_replaced_output_is_a_disagreement_on_the_same_machine(tmp_path: Path) -> None:
     path = tmp_path / "run"
     make_run(path, worker=LyingWorker(path, 0.0, 0))
     for found in rerun(path, worker_for(path)).agreements:
-        assert not found.identical
-        # One output is listed with its place; its score differs with it.
-        assert len(found.differing) == 2
+        assert found.texts_same == found.texts - 1 and not found.agrees
+        assert len(found.differing) == 1, "its score is no second difference"
+        (shown,) = found.shown
+        told = found.lines()[1]
+        assert shown.place in told and shown.prompt and shown.prompt[-40:] in told
+        assert f"recorded {shown.recorded!r}, came out {shown.came_out!r}" in told
+        assert shown.recorded in ("No, never.", "Yes, always.")
+
+
+def test_another_machine_is_told_loudly_and_allows_a_little(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    make_run(path, worker=LyingWorker(path, 0.0, 0))
+    there = worker_for(path)
+    assert isinstance(there, InProcessWorker)
+    machine = {"processor": "another", "threads": "2"}
+    there.catalogue = there.catalogue.model_copy(update={"machine": machine, "code": "f" * 64})
+    result = rerun(path, there)
+    assert any(each.texts > 100 for each in result.agreements)
+    assert all(each.agrees for each in result.agreements if each.texts > 100)
+    *_, loud, end = result.lines()
+    assert loud.startswith("NOT THE MACHINE OF THE RECORD (other code of the tools; ")
+    assert "processor a table, here another" in loud and "threads none, here 2" in loud
+    assert not result.identical and "identical" not in end
+
+
+def test_a_run_that_does_not_record_its_machine_is_not_taken_for_made_here(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    worker = worker_for(path)
+    assert isinstance(worker, InProcessWorker)
+    worker.catalogue = worker.catalogue.model_copy(update={"machine": {}})
+    make_run(path, worker=worker)
+    result = rerun(path, worker_for(path))
+    assert "nobody knows on which machine" in result.lines()[-2]
+    assert result.identical
+
+
+class Following(InProcessWorker):
+    """Says of the recorded texts that are asked about what a test wants to hear."""
+
+    outcomes: tuple[str, ...] = ()
+    asked: dict[str, Any]
+
+    def call(
+        self, tool: str, arguments: Mapping[str, Any], seed: int, *, deadline_s: float = 0.0
+    ) -> Experiment:
+        if tool != TOOL:
+            return super().call(tool, arguments, seed)
+        self.asked = dict(arguments)
+        texts = [
+            {
+                "outcome": self.outcomes[k % len(self.outcomes)],
+                "token": 1,
+                "preferred": "'No'",
+                "margin": 4.5,
+            }
+            for k in range(len(arguments["texts"]))
+        ]
+        fields = {"tool": tool, "arguments": self.asked, "seed": seed, "models": {}, "code": ""}
+        return Experiment(**fields, result={"texts": texts})
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "agrees"),
+    [(("possible",), True), (("impossible",), False), (("undecided",), False)],
+)
+def test_elsewhere_rounding_has_to_explain_what_differs(
+    tmp_path: Path, outcomes: tuple[str, ...], agrees: bool
+) -> None:
+    path = tmp_path / "run"
+    make_run(path, worker=LyingWorker(path, 0.06, 0))
+    honest = worker_for(path)
+    assert isinstance(honest, InProcessWorker)
+    there = Following(honest.subject, honest.tools, path / "blobs")
+    there.outcomes = outcomes
+    entry = {"name": TOOL, "for_investigator": False}
+    there.catalogue = there.catalogue.model_copy(
+        update={"machine": {"precision": "float16"}, "tools": (*there.catalogue.tools, entry)}
+    )
+    (found,) = rerun(path, there, only=[4]).agreements
+    differ = found.texts - found.texts_same
+    assert differ > 0.01 * found.texts
+    assert len(found.shown) == differ == len(there.asked["texts"])
+    # Nobody knows in which precision it was recorded, so the coarsest is allowed for.
+    assert there.asked["rounding"] == ROUNDING["bfloat16"] and there.asked["temperature"] == 1.0
+    verdict = found.model_copy(update={"same_verdict": True})
+    assert verdict.agrees is agrees
+    assert ("IMPOSSIBLE: at token 1 the model prefers 'No'" in found.lines()[1]) is (
+        outcomes == ("impossible",)
+    )
+
+
+def test_only_some_experiments_and_their_outcome_as_it_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    make_run(path)
+    seen: list[Any] = []
+    rerun(
+        path,
+        worker_for(path),
+        only=[5, 2],
+        on_start=lambda done, count, entry: seen.append((done, count, entry.number)),
+        on_end=lambda found: seen.append(found.experiment),
+    )
+    assert seen == [(0, 2, 2), 2, (1, 2, 5), 5]
+    with pytest.raises(RunError, match="no exp:9; the run has exp:1 to exp:6"):
+        rerun(path, worker_for(path), only=[9])
 
 
 def test_other_weights_do_not_agree(tmp_path: Path) -> None:

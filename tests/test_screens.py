@@ -28,7 +28,8 @@ from tools.screens import SAME, ScreenResult, screen_differences
 from tools.subject import SubjectModel
 from tools.synthetic import SyntheticSubject
 from tools.token_screens import gini, share_in_top
-from tools.vocabulary import excerpt, single_token_words, token_class
+from tools.token_texts import excerpt, token_class
+from tools.vocabulary import single_token_words
 from tools.word_screens import contrast_prompts
 from tools.word_shifts import consistent_shifts, group_shifts
 

@@ -11,16 +11,10 @@ from torch import Tensor
 
 from tools.divergence import completion_logprobs
 from tools.prompt import PromptItem
+from tools.shift_counts import ShiftCounts, WordShift
 from tools.vocabulary import Words, single_token_words
 from tools.word_screens import distinct
-from tools.word_shifts import (
-    ShiftCounts,
-    Shifts,
-    WordShift,
-    by_cluster,
-    consistent_shifts,
-    relative,
-)
+from tools.word_shifts import Shifts, by_cluster, consistent_shifts, relative
 
 ALONG = 8
 """Tokens of an answer along which probabilities are pooled."""
@@ -86,12 +80,13 @@ class AnswerShifts:
         shift = self.shifts.word(place, number, text, text in self.in_prompts)
         return FavouredWord(**shift.model_dump(), place=PLACES[place])
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the most shifted words at all places, above the band or not, in raw form."""
+    def rows(self, top: int) -> list[dict[str, Any]]:
+        """Return the most shifted words at all places, above the band or not, and those shown, in raw form."""
         order = self.shifts.score.abs().amax(0).argsort(descending=True)[:RAW_WORDS].tolist()
+        numbers = dict.fromkeys([*order, *self.shifts.clearest(top).words])
         return [
             self.word(number, place).model_dump(mode="json")
-            for number in order
+            for number in numbers
             for place in range(len(PLACES))
         ]
 

@@ -62,6 +62,9 @@ class Catalogue(Record):
     """SHA-256 digests of `subject` and, where there is one, `reference`."""
     facts: dict[str, Any]
     """n_layers, d_model, vocab_size (0 for a black box), has_reference, chat, and what else is known."""
+    machine: dict[str, str] = {}
+    """What decides how numbers are rounded: where it is the same, outputs are the same. Empty where nobody
+    can know, behind an API, and in runs from before this was recorded."""
 
 
 class Request(Record):
@@ -86,6 +89,7 @@ def catalogue_of(tools: Iterable[Tool], subject: Any, code: str) -> Catalogue:
         code=code,
         models=dict(subject.digests),
         facts=dict(subject.facts),
+        machine=dict(getattr(subject, "machine", {})),
     )
 
 

@@ -1,19 +1,18 @@
-"""Where a direction comes from, which placebos it is compared with, and how far an effect stands out."""
+"""Where a direction comes from, which placebos it is compared with, and what is kept of their runs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from tools import statistics as stats
 from tools.blobs import BlobStore
 from tools.directions import (
-    PlaceboKind,
     concept_differences,
     covariance_matched,
     difference_of_means,
@@ -23,52 +22,16 @@ from tools.directions import (
     shuffled_differences,
 )
 from tools.edits import load_direction, save_direction
+from tools.effects import PlaceboKind
 from tools.experiment import canonical_json
 from tools.labels import Labelled, LabelledPrompts, labelled
 from tools.neutral import sentences
 from tools.prompt import Prompt, PromptItem, SetSlot, user_prompt
-from tools.registry import Record, ToolError
-from tools.scoring import cluster_means
+from tools.registry import ToolError
 from tools.subject import SubjectModel
 
 ROUNDING = 1e-6
 """A difference of so small a share of the activations is none."""
-
-
-class Guard(Record):
-    """A control, and whether it was passed."""
-
-    name: str
-    passed: bool
-
-
-class Effect(Record):
-    """A mean over templates with its 95 % interval (t over template means; None with one template)."""
-
-    mean: float
-    interval: tuple[float, float] | None
-    templates: int
-
-    @property
-    def is_clear(self) -> bool:
-        """Say whether the interval leaves out zero."""
-        return self.interval is not None and self.interval[0] * self.interval[1] > 0
-
-    @property
-    def holds_zero(self) -> bool:
-        """Say whether the interval holds zero."""
-        return self.interval is None or self.interval[0] <= 0 <= self.interval[1]
-
-
-class Band(Record):
-    """What placebo directions of one kind do, and where the effect ranks among them."""
-
-    kind: PlaceboKind
-    directions: int
-    p: float
-    """(1 + placebos that do as much) / (1 + placebos): of either sign when steering, in loss when ablating."""
-    middle_95: tuple[float, float]
-    """Between these lie 95 % of the placebos' effects."""
 
 
 class DirectionSource(LabelledPrompts):
@@ -166,63 +129,19 @@ def placebo_sets(source: Source, count: int, seed: int) -> dict[PlaceboKind, Ten
     return found
 
 
-def template_means(items: Sequence[PromptItem], values: Tensor) -> dict[str, float]:
-    """Return the mean per template of a value per item; NaN values are left out."""
-    rows = [
-        {"template_id": item.template_id, "mean": None if math.isnan(value) else value}
-        for item, value in zip(items, values.tolist(), strict=True)
-    ]
-    return cluster_means(rows)
-
-
-def effect_of(items: Sequence[PromptItem], values: Tensor) -> Effect:
-    """Return the mean over templates of a value per item; `ToolError` when no item could be scored."""
-    means = list(template_means(items, values).values())
-    if not means:
-        raise ToolError("no prompt could be scored with this measure")
-    interval = stats.mean_interval(means) if len(means) > 1 else None
-    return Effect(mean=stats.mean(means), interval=interval, templates=len(means))
-
-
-def band(
-    kind: PlaceboKind,
-    effect: Effect,
-    items: Sequence[PromptItem],
-    values: Tensor,
-    alternative: stats.Alternative,
-) -> Band:
-    """Rank an effect among those of placebo directions, given as [direction, item]."""
-    by_template = [list(template_means(items, row).values()) for row in values]
-    means = [stats.mean(found) for found in by_template if found]
-    if not means:
-        raise ToolError("no prompt could be scored under the placebo directions")
-    ordered = sorted(means)
-    cut = int(0.025 * len(ordered))
-    return Band(
-        kind=kind,
-        directions=len(means),
-        p=stats.rank_p(effect.mean, means, alternative),
-        middle_95=(ordered[cut], ordered[-1 - cut]),
-    )
-
-
-def share_of_items(values: Tensor, others: Tensor | None, effect: Effect) -> float | None:
-    """Return the share of items on which the effect exceeds the best of the others [direction, item]."""
-    if others is None:
-        return None
-    turn = math.copysign(1.0, effect.mean)
-    return float((turn * values > others.abs().amax(0)).double().mean())
-
-
 def neutral_prompts() -> list[Prompt]:
     """Return prompts on which an intervention should change nothing."""
     return [user_prompt(text) for text in (*sentences("neutral"), *sentences("off_topic"))]
 
 
 def stored(
-    blobs: BlobStore, items: Sequence[PromptItem], plain: Tensor, runs: Mapping[str, Tensor]
+    blobs: BlobStore,
+    items: Sequence[PromptItem],
+    plain: Tensor,
+    runs: Mapping[str, Tensor],
+    **beside: Any,
 ) -> str:
-    """Store every item's measure under every direction; NaN becomes null."""
+    """Store every item's measure under every direction, and what else a result rests on; NaN becomes null."""
     table = {"plain": plain[None], **runs}
     return blobs.put(
         canonical_json(
@@ -231,10 +150,13 @@ def stored(
                     {"id": item.id, "template_id": item.template_id, "slots": item.slots}
                     for item in items
                 ],
-                "runs": {
-                    name: [[None if math.isnan(v) else v for v in row] for row in values.tolist()]
-                    for name, values in table.items()
-                },
+                "runs": {name: rows_of(values) for name, values in table.items()},
+                **beside,
             }
         ).encode()
     )
+
+
+def rows_of(values: Tensor) -> list[list[float | None]]:
+    """Return values [run, item] as JSON holds them."""
+    return [[None if math.isnan(v) else v for v in row] for row in values.tolist()]

@@ -20,7 +20,6 @@ from tools.experiment import Context
 from tools.labels import Labelled, LabelledPrompts, labelled
 from tools.registry import Record, ToolError, tool
 
-PlaceboKind = Literal["isotropic", "covariance", "shuffled", "concept"]
 CONCEPTS = 40
 """At most so many directions of other concepts are taken from the prompts' own slots."""
 CONCEPT_ITEMS = 3

@@ -7,7 +7,6 @@ prompt; each has its own hidden system prompt in front.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,18 +15,7 @@ from tools.generation import Passage, checked
 from tools.prompt import Prompt
 from tools.registry import ToolError
 from tools.subject import SubjectModel
-
-
-@dataclass(frozen=True)
-class TokenDivergence:
-    """One completion under both models; all lists run over its tokens."""
-
-    tokens: list[str]
-    subject: list[float]
-    """log P under the subject, in nats."""
-    reference: list[float]
-    kl: list[float]
-    """KL(subject || reference) of the whole next-token distribution, in nats."""
+from tools.token_texts import TokenDivergence
 
 
 def divergence(

@@ -6,7 +6,7 @@ inside a trace, so that sampling with an intervention differs from plain samplin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -111,6 +111,15 @@ class Passage:
         ).logits
 
 
+Choose = Callable[[int, Sequence[int], Tensor], Tensor]
+"""(step, numbers of the rows that go on, their scores [row, d_vocab]) -> a token for each."""
+
+
+def highest(step: int, alive: Sequence[int], scores: Tensor) -> Tensor:
+    """Choose the token with the highest score: a draw, when noise has been added."""
+    return scores.argmax(-1)
+
+
 def sample_tokens(
     passage: Passage,
     logits: Tensor,
@@ -119,10 +128,12 @@ def sample_tokens(
     temperature: float,
     max_new_tokens: int,
     stops: frozenset[int],
+    choose: Choose = highest,
 ) -> list[tuple[list[int], bool]]:
     """Return for each row its new tokens, without the stop token, and whether it reached one.
 
-    Without noise the likeliest token is taken. Rows that have ended leave the batch.
+    Without noise the likeliest token is taken. Rows that have ended leave the batch. `choose` stands
+    in for the draw where given texts are followed.
     """
     found: list[list[int]] = [[] for _ in range(len(logits))]
     ended = [False] * len(logits)
@@ -131,7 +142,7 @@ def sample_tokens(
         scores = checked(logits[:, -1])
         if noise is not None:
             scores = noise.at(step).add_(scores, alpha=1 / temperature)
-        tokens = scores.argmax(-1)
+        tokens = choose(step, alive, scores)
         staying: list[int] = []
         for place, token in enumerate(tokens.tolist()):
             if token in stops:

@@ -21,19 +21,24 @@ from tools.architecture import Site
 from tools.declared_edits import ablation_sites
 from tools.directed_runs import Asking, DirectedRuns
 from tools.direction_effects import (
-    Band,
     DirectionSource,
-    Effect,
-    Guard,
-    band,
-    effect_of,
     neutral_prompts,
     placebo_sets,
-    share_of_items,
+    rows_of,
     source_of,
     stored,
 )
-from tools.directions import PlaceboKind
+from tools.effects import (
+    LEVEL,
+    Band,
+    DoseEffect,
+    Effect,
+    Guard,
+    PlaceboKind,
+    ablation_reading,
+    effect_of,
+    steering_reading,
+)
 from tools.experiment import Context
 from tools.measures import LogprobDifference, Measure
 from tools.patching import PairArguments, PatchedCell, grid_of, pairs_of, ranked_cells
@@ -42,13 +47,7 @@ from tools.sampling import Prompts
 from tools.scoring import items_from
 from tools.subject import SubjectModel
 
-LEVEL = 0.05
-"""Exploratory: a screen for what is worth a registration, not a verdict."""
-HARMLESS_KL = 0.1
-"""KL in nats per neutral token up to which a push counts as doing nothing else (Arditi et al. 2024)."""
 KL_PLACEBOS = 10
-ENOUGH_CONCEPTS = 20
-"""Directions of other concepts that a direction has to be compared with before it is said to control."""
 
 
 class PatchingArguments(PairArguments):
@@ -114,15 +113,6 @@ class SteeringArguments(DirectionSource):
         if min(doses) <= 0 or len(set(doses)) < len(doses):
             raise ValueError("doses are positive and different; each is run with both signs")
         return tuple(sorted(doses))
-
-
-class DoseEffect(Record):
-    """What one signed dose does to the measure, and to neutral text."""
-
-    dose: float
-    change: Effect
-    """Steered less unsteered, in the measure's units."""
-    kl_neutral: float
 
 
 class SteeringResult(Record):
@@ -245,45 +235,28 @@ def steer(subject: SubjectModel, args: SteeringArguments, context: Context) -> S
     signed = sorted([*args.doses, *(-dose for dose in args.doses)])
     steered = runs.scores(source.times(signed))
     middle = args.doses[len(args.doses) // 2]
-    odd = (steered[signed.index(middle)] - steered[signed.index(-middle)]) / 2
-    effect = effect_of(items, odd)
     placebos = placebo_sets(source, args.placebos, context.seed)
     halves: dict[PlaceboKind, Tensor] = {
         kind: (runs.scores(middle * each) - runs.scores(-middle * each)) / 2
         for kind, each in placebos.items()
     }
-    bands = tuple(band(kind, effect, items, values, "two-sided") for kind, values in halves.items())
     neutral = neutral_prompts()
     divergences = runs.neutral_divergence(source.times(signed), neutral).tolist()
     random = runs.neutral_divergence(middle * placebos["isotropic"][:KL_PLACEBOS], neutral)
-    changes = [effect_of(items, row - plain) for row in steered]
-    doses = tuple(
-        DoseEffect(dose=dose, change=change, kl_neutral=kl)
-        for dose, change, kl in zip(signed, changes, divergences, strict=True)
-    )
-    ahead = share_of_items(odd, halves.get("concept"), effect)
-    kl = (divergences[signed.index(middle)], float(random.median()))
-    guards = (
-        *band_guards(bands),
-        Guard(name="more at higher doses", passed=is_monotone(doses)),
-        Guard(name="opposite signs do the opposite", passed=opposite(doses, middle)),
-        Guard(name="does more than other concepts on most prompts", passed=(ahead or 0.0) > 0.5),
-        Guard(name="neutral text is kept", passed=kl[0] <= max(HARMLESS_KL, kl[1])),
-    )
+    kl = (divergences, random.tolist())
     return SteeringResult(
-        reading=graded(guards, bands, effect, "controls the measure"),
+        **steering_reading(
+            [item.template_id for item in items],
+            plain.tolist(),
+            dict(zip(signed, steered.tolist(), strict=True)),
+            {kind: values.tolist() for kind, values in halves.items()},
+            kl,
+        ),
         direction=source.reference,
         layer=args.layer,
         norm=source.norm,
         relative_norm=source.norm / source.typical_norm,
-        effect=effect,
-        doses=doses,
-        bands=bands,
-        anti_steered=float((odd * effect.mean < 0).double().mean()),
-        ahead_of_concepts=ahead,
-        kl_placebos=kl[1],
-        guards=guards,
-        raw=stored(context.blobs, items, plain, {"steered": steered, **halves}),
+        raw=stored(context.blobs, items, plain, {"steered": steered, **halves}, kl=kl),
     )
 
 
@@ -306,83 +279,36 @@ def ablate_direction(
     runs = DirectedRuns(subject, items, asking, context, "project_out", sites)
     plain, taken_out = runs.plain(), source.times([1.0])
     ablated = runs.scores(taken_out)
-    effect = effect_of(items, ablated[0] - plain)
     placebos = placebo_sets(source, args.placebos, context.seed)
     changes: dict[PlaceboKind, Tensor] = {
         kind: runs.scores(each) - plain for kind, each in placebos.items()
     }
-    bands = tuple(band(kind, effect, items, values, "less") for kind, values in changes.items())
     neutral = neutral_prompts()
-    kl = float(runs.neutral_divergence(taken_out, neutral)[0])
     random = runs.neutral_divergence(placebos["isotropic"][:KL_PLACEBOS], neutral)
+    kl = (float(runs.neutral_divergence(taken_out, neutral)[0]), random.tolist())
     unrelated = None
     if args.unrelated_items is not None and args.unrelated_measure is not None:
         others = items_from(args.unrelated_items)
         beside = Asking(args.unrelated_measure, args.samples, args.max_new_tokens)
         kept = DirectedRuns(subject, others, beside, context, "project_out", sites)
-        unrelated = effect_of(others, kept.scores(taken_out)[0] - kept.plain())
-    guards = (
-        *band_guards(bands),
-        Guard(name="neutral text is kept", passed=kl <= max(HARMLESS_KL, float(random.median()))),
-        *(
-            [Guard(name="unrelated skill is kept", passed=unrelated.holds_zero)]
-            if unrelated
-            else []
-        ),
-    )
+        change = kept.scores(taken_out)[0] - kept.plain()
+        unrelated = ([item.template_id for item in others], change)
+    change = ablated - plain
     return AblationResult(
-        reading=graded(guards, bands, effect, "contributes to the measure"),
+        **ablation_reading(
+            [item.template_id for item in items],
+            plain.tolist(),
+            (change[0].tolist(), {kind: values.tolist() for kind, values in changes.items()}),
+            kl,
+            effect_of(unrelated[0], unrelated[1].tolist()) if unrelated else None,
+        ),
         direction=source.reference,
-        before=effect_of(items, plain).mean,
-        effect=effect,
-        bands=bands,
-        kl_neutral=kl,
-        kl_placebos=float(random.median()),
-        unrelated=unrelated,
-        guards=guards,
-        raw=stored(context.blobs, items, plain, {"ablated": ablated - plain, **changes}),
-    )
-
-
-def band_guards(bands: tuple[Band, ...]) -> tuple[Guard, ...]:
-    """Return whether the effect beats each kind of placebo, and whether enough concepts were at hand."""
-    concepts = next((each.directions for each in bands if each.kind == "concept"), 0)
-    return (
-        *(
-            Guard(name=f"beats {each.kind} directions", passed=each.p <= LEVEL)
-            for each in bands
-            if each.kind != "concept"
-        ),
-        Guard(
-            name=f"compared with {ENOUGH_CONCEPTS} other concepts (there are {concepts})",
-            passed=concepts >= ENOUGH_CONCEPTS,
+        raw=stored(
+            context.blobs,
+            items,
+            plain,
+            {"ablated": change, **changes},
+            kl=kl,
+            unrelated=(unrelated[0], *rows_of(unrelated[1][None])) if unrelated else None,
         ),
     )
-
-
-def graded(
-    guards: tuple[Guard, ...], bands: tuple[Band, ...], effect: Effect, strongest: str
-) -> str:
-    """Return the strongest words that the guards allow; all of them are exploratory."""
-    if all(guard.passed for guard in guards) and effect.is_clear:
-        return f"{strongest} (exploratory)"
-    if effect.is_clear and all(each.p <= LEVEL for each in bands if each.kind != "concept"):
-        failed = ", ".join(guard.name for guard in guards if not guard.passed)
-        return f"moves the measure (exploratory); not passed: {failed}"
-    return "does no more than placebo directions"
-
-
-def is_monotone(doses: tuple[DoseEffect, ...]) -> bool:
-    """Say whether the change goes one way from the lowest dose to the highest, but for 5 % of its range."""
-    levels = [dose.change.mean for dose in doses if dose.dose < 0] + [0.0]
-    levels += [dose.change.mean for dose in doses if dose.dose > 0]
-    turn = 1 if levels[-1] >= levels[0] else -1
-    slack = 0.05 * (max(levels) - min(levels))
-    steps = zip(levels, levels[1:], strict=False)
-    return all(turn * (after - before) >= -slack for before, after in steps)
-
-
-def opposite(doses: tuple[DoseEffect, ...], middle: float) -> bool:
-    """Say whether the middle dose and its opposite move the measure in opposite ways."""
-    change = {dose.dose: dose.change.mean for dose in doses}
-    return change[middle] * change[-middle] < 0

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tools.registry import Record
+from tools.shift_counts import DIGITS, First, ground, lens_line
 from tools.vocabulary import Words
-from tools.word_screens import FEWEST_CLUSTERS
-from tools.word_shifts import ALPHA, Clearest, Shifts
-
-NAMED = 3
-"""So many words of each side are named in the summary."""
+from tools.word_shifts import Clearest, Shifts
 
 
 class CandidateRanks(Record):
@@ -69,35 +66,25 @@ def summarise(
     """Return the result in one line, by the same comparison as the tables beside it; `clusters` is of templates."""
     if shifts.nothing:
         return "no difference: every word is read alike"
-    text = found.told()
-    for side, places in (("raised", found.raised), ("lowered", found.lowered)):
-        named = ", ".join(words.texts[number] for number, _ in places[:NAMED])
-        text += f"; {side} beyond the others: {named}" if named else ""
-    if not ranks:
-        return text
-    first, others = ranks[0], sum(each.stands_out for each in ranks[1:])
-    does = f"stands out{f', as do {others} others' if others else ''}"
-    if not first.stands_out:
-        does = f"does not stand out: {ground(first, shifts, words, clusters)}"
-    return f"{text}; the first candidate, {first.word}, {does}"
+    raised, lowered = (
+        [words.texts[number] for number, _ in places] for places in (found.raised, found.lowered)
+    )
+    named = [(each.word, each.stands_out) for each in ranks]
+    why = ""
+    if ranks and not ranks[0].stands_out:
+        limits = shifts.outlier_by_chance, shifts.throughout_by_chance
+        why = ground(first_of(ranks[0], shifts, words), clusters, len(words.texts), *limits)
+    return lens_line(found.told(), raised, lowered, named, why)
 
 
-def ground(first: CandidateRanks, shifts: Shifts, words: Words, clusters: int) -> str:
-    """Return on what ground the first candidate does not stand out."""
-    if clusters < FEWEST_CLUSTERS:
-        return "too few templates to tell"
-    if first.p > ALPHA:
-        return (
-            f"its shift is no steadier over the templates than chance makes one (p {first.p:.2g})"
-        )
-    number = words.texts.index(first.word)
+def first_of(rank: CandidateRanks, shifts: Shifts, words: Words) -> First:
+    """Return what the first candidate is judged by, with as many digits as are stored."""
+    number = words.texts.index(rank.word)
     moved = shifts.agreeing[:, number] & (shifts.outlier[:, number] > 0)
-    if not bool(moved.any()):
-        return "it is not raised, only lowered less than the others"
-    furthest = float(shifts.outlier[moved, number].max())
-    everywhere = all(rank == 1 for ranks in first.by_position.values() for rank in ranks)
-    return (
-        f"some word has to be first{' at every place' if everywhere else ''}, and its z is {furthest:.1f} at its best "
-        f"place and {first.throughout:.1f} over all, where the furthest of {len(words.texts)} words alike reaches "
-        f"{shifts.outlier_by_chance:.1f} and {shifts.throughout_by_chance:.1f}"
+    at_best = shifts.outlier[moved, number]
+    return First(
+        p=rank.p,
+        furthest=round(float(at_best.max()), DIGITS) if bool(moved.any()) else None,
+        throughout=rank.throughout,
+        everywhere=all(each == 1 for ranks in rank.by_position.values() for each in ranks),
     )

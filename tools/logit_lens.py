@@ -27,16 +27,10 @@ from tools.prompt import Prompt, user_prompt
 from tools.registry import Record, ToolError, tool
 from tools.sampling import Prompts
 from tools.scoring import items_from
+from tools.shift_counts import DIGITS, ShiftCounts, WordShift
 from tools.vocabulary import Words, candidate_words, single_token_words
 from tools.word_screens import FEWEST_CLUSTERS, distinct
-from tools.word_shifts import (
-    ShiftCounts,
-    Shifts,
-    WordShift,
-    by_cluster,
-    consistent_shifts,
-    group_shifts,
-)
+from tools.word_shifts import Clearest, Shifts, by_cluster, consistent_shifts, group_shifts
 
 MOST_LAYERS = 8
 ROWS = 64
@@ -106,7 +100,7 @@ class LensResult(ShiftCounts):
     """If asked for: mean probabilities at all places. Frequent words come first in any model."""
     limits: tuple[str, ...] = ()
     raw: str
-    """Blob: {"cells": [[layer, position]], "words", "shift": [cell][word], "score", "p"}."""
+    """Blob: {"cells": [[layer, position]], "words", "shift": [cell][word], "score", "p", "outlier"}."""
 
 
 @tool
@@ -165,7 +159,7 @@ def logit_lens(subject: Any, args: LensArguments, context: Context) -> LensResul
         candidates=() if shifts.nothing else ranks,
         likeliest=likely_words(words, layers, ours, theirs, args.likeliest),
         limits=plan.limits(kept, len(set(clusters))),
-        raw=context.blobs.put(raw_table(shifts, words, cells).encode()),
+        raw=context.blobs.put(raw_table(shifts, words, cells, found).encode()),
     )
 
 
@@ -322,13 +316,18 @@ def begin(prompt: Prompt, answer: str) -> Prompt:
     return prompt.model_copy(update={"prefill": prompt.prefill + text})
 
 
-def raw_table(shifts: Shifts, words: Words, cells: Sequence[tuple[int, int]]) -> str:
-    """Return the statistics of the most shifted words in every cell as JSON."""
-    kept = shifts.score.abs().amax(0).argsort(descending=True)[:RAW_WORDS]
+def raw_table(
+    shifts: Shifts, words: Words, cells: Sequence[tuple[int, int]], found: Clearest
+) -> str:
+    """Return the statistics of the most shifted words, and of those shown, in every cell as JSON."""
+    most = shifts.score.abs().amax(0).argsort(descending=True)[:RAW_WORDS].tolist()
+    kept = list(dict.fromkeys([*most, *found.words]))
+    parts = {name: getattr(shifts, name) for name in ("shift", "score", "p", "outlier")}
     table: dict[str, Any] = {
-        name: [[round(value, 5) for value in row] for row in part[:, kept].tolist()]
-        for name, part in (("shift", shifts.shift), ("score", shifts.score), ("p", shifts.p))
+        name: [[round(value, DIGITS) for value in row] for row in part[:, kept].tolist()]
+        for name, part in parts.items()
     }
+    table["throughout"] = [round(value, DIGITS) for value in shifts.throughout[kept].tolist()]
     return canonical_json(
-        {"cells": list(map(list, cells)), "words": [words.texts[k] for k in kept.tolist()]} | table
+        {"cells": list(map(list, cells)), "words": [words.texts[k] for k in kept]} | table
     )

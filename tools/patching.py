@@ -16,7 +16,7 @@ from tools import statistics as stats
 from tools.architecture import Site
 from tools.blobs import BlobStore
 from tools.directed_runs import answer_tokens, difference
-from tools.direction_effects import Effect, effect_of, template_means
+from tools.effects import Effect, effect_of, template_means
 from tools.experiment import Context, canonical_json
 from tools.patch_sweep import patch_sweep
 from tools.prompt import Arm, PromptItem, Transform
@@ -170,22 +170,27 @@ class Grid:
     another clean prompt."""
     notes: tuple[str, ...] = field(default=())
 
-    def items(self) -> list[PromptItem]:
-        """Return the clean items, for their templates."""
-        return [pair.item for pair in self.pairs]
+    def templates(self) -> list[str]:
+        """Return the template of each pair."""
+        return [pair.item.template_id for pair in self.pairs]
 
     def level(self, version: Literal["clean", "corrupted"]) -> float:
         """Return the mean measure of one version over templates, in nats."""
-        return effect_of(self.items(), self.levels[version]).mean
+        return effect_of(self.templates(), self.levels[version].tolist()).mean
 
     def total(self) -> Effect:
         """Return clean less corrupted: what there is to carry."""
-        return effect_of(self.items(), self.levels["clean"] - self.levels["corrupted"])
+        return effect_of(
+            self.templates(), (self.levels["clean"] - self.levels["corrupted"]).tolist()
+        )
 
     def store(self, blobs: BlobStore) -> str:
         """Store the whole grid, NaN as null."""
         table: dict[str, Any] = {
-            "items": [{"id": i.id, "template_id": i.template_id} for i in self.items()],
+            "items": [
+                {"id": i.id, "template_id": i.template_id}
+                for i in (pair.item for pair in self.pairs)
+            ],
             "sites": [list(site) for site in self.sites],
             "positions": self.positions,
             "levels": {name: values.tolist() for name, values in self.levels.items()},
@@ -341,17 +346,17 @@ def ranked_cells(grid: Grid, seed: int) -> tuple[PatchedCell, ...]:
         raise ToolError(
             "clean and corrupted prompts have the same measure: there is nothing to carry"
         )
-    items = grid.items()
+    templates = grid.templates()
     both = (grid.effects["denoising"] + grid.effects["noising"]) / 2 / total
     cells: list[PatchedCell] = []
     tables: list[dict[str, float]] = []
     for s, p in itertools.product(range(len(grid.sites)), range(len(grid.positions))):
         if both[:, s, p].isnan().all():
             continue
-        tables.append(template_means(items, both[:, s, p]))
-        effect = effect_of(items, both[:, s, p])
+        tables.append(template_means(templates, both[:, s, p].tolist()))
+        effect = effect_of(templates, both[:, s, p].tolist())
         ways = {
-            way: effect_of(items, values[:, s, p] / total).mean
+            way: effect_of(templates, (values[:, s, p] / total).tolist()).mean
             for way, values in grid.effects.items()
         }
         cells.append(

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from tools.architecture import Site
 from tools.blobs import BlobStore
-from tools.direction_effects import Guard
 from tools.edits import save_direction
+from tools.effects import Guard
 from tools.experiment import Context, canonical_json
 from tools.labels import Labelled, LabelledPrompts, labelled
 from tools.measures import ProbeReading, WordClassifier, words

@@ -10,61 +10,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
-
-from pydantic import Field
 
 from tools.answer_shifts import AnswerShifts, FavouredWords
 from tools.experiment import Context, canonical_json
 from tools.prompt import PromptItem
 from tools.registry import Record, tool
-from tools.sampling import Prompts, answer_row
-from tools.scoring import items_from, mean, sample
-from tools.token_screens import (
-    KLSummary,
-    RankedText,
-    ScoredText,
-    identical,
-    mean_nll,
-    numerical_floor,
-    rank_texts,
-    score_texts,
-    summarise_kl,
+from tools.sampling import answer_row
+from tools.scoring import items_from, sample
+from tools.screen_reading import (
+    SAME,
+    AnswerPair,
+    Answers,
+    ScreenArguments,
+    TokenLevel,
+    screen_reading,
 )
-from tools.vocabulary import excerpt
-from tools.word_screens import (
-    FEWEST_CLUSTERS,
-    WordScreen,
-    contrast_answers,
-    contrast_prompts,
-    distinct,
-)
+from tools.token_screens import KLSummary, RankedText, numerical_floor, score_texts
+from tools.word_screens import FEWEST_CLUSTERS, WordScreen
 
-SHOWN_TEXT = 100
-SHOWN_PAIRS = 3
-SAME = "no difference: identical distributions"
-
-Answers = dict[str, list[list[str]]]
-"""Model -> prompt -> sample; models as in `three_samplings`."""
-
-
-class ScreenArguments(Record):
-    """On which prompts to compare the models."""
-
-    items: Prompts
-    samples: int = Field(default=4, ge=1, le=64, description="answers per prompt and model")
-    max_new_tokens: int = Field(default=24, ge=1, le=512)
-    temperature: float = Field(default=1.0, gt=0, le=2)
-    top: int = Field(default=6, ge=1, le=30, description="how many of each kind are shown")
-
-
-class AnswerPair(Record):
-    """What both models say to one prompt with the same luck."""
-
-    prompt: str
-    subject: str
-    reference: str
+__all__ = ["SAME", "ScreenArguments", "ScreenResult", "screen_differences"]
 
 
 class ScreenResult(Record):
@@ -105,67 +70,24 @@ def screen_differences(subject: Any, args: ScreenArguments, context: Context) ->
     answers = three_samplings(subject, items, args, context)
     blocked = why_no_tokens(subject)
     context.progress(3 / 5, "scoring under both models")
-    tokens = None if blocked else compare_tokens(subject, items, answers, context.seed)
+    tokens, shifts = None, None
+    if not blocked:
+        tokens, shifts = compare_tokens(subject, items, answers, context.seed)
     context.progress(4 / 5, "comparing words")
-    differences = tokens.by_prompt(len(items)) if tokens else shares_changed(answers)
-    answer_words = compare_answers(answers, context.seed, args.top)
-    prompt_words = contrast_prompts(
-        [item.prompt.text() for item in items],
-        [item.template_id for item in items],
-        differences,
-        context.seed,
-        args.top,
-    )
-    found: dict[str, Any] = tokens.sections(args.top) if tokens else {}
     raw: dict[str, Any] = {
         "arms": {
-            name: [answer_row(item, row, None) for item, row in zip(items, rows, strict=True)]
+            name: [answer_row(item, list(row), None) for item, row in zip(items, rows, strict=True)]
             for name, rows in answers.items()
         },
         "texts": [each.row() for each in tokens.scored] if tokens else [],
-        "words": tokens.shifts.rows() if tokens else [],
+        "words": shifts.rows(args.top) if shifts else [],
     }
     return ScreenResult(
-        summary=summarise(tokens, found.get("favoured"), answer_words, prompt_words),
-        pairs=pairs(items, answers, differences),
-        answer_words=answer_words,
-        prompt_words=prompt_words,
+        **screen_reading(items, answers, tokens, context.seed, args.top),
+        favoured=shifts.favoured(args.top) if shifts else None,
         limits=limits(blocked, items),
         raw=context.blobs.put(canonical_json(raw).encode()),
-        **found,
     )
-
-
-@dataclass(frozen=True)
-class TokenLevel:
-    """What the probabilities of both models say."""
-
-    scored: list[ScoredText]
-    floor: float
-    shifts: AnswerShifts
-
-    @property
-    def identical(self) -> bool:
-        """Whether both models give every token the same probability, but for rounding."""
-        return self.shifts.shifts.nothing and identical(self.scored, self.floor)
-
-    def by_prompt(self, prompts: int) -> list[float]:
-        """Return the mean KL of each prompt's answers in nats, 0 where it is only rounding."""
-        values: list[list[float]] = [[] for _ in range(prompts)]
-        for each in self.scored:
-            values[each.number] += each.tokens.kl
-        means = [mean(row) or 0.0 for row in values]
-        return [value if value > self.floor else 0.0 for value in means]
-
-    def sections(self, top: int) -> dict[str, Any]:
-        """Return the sections of the result that rest on probabilities."""
-        return {
-            "mean_nll": mean_nll(self.scored),
-            "gained": rank_texts(self.scored, self.floor, top, "subject"),
-            "lost": rank_texts(self.scored, self.floor, top, "reference"),
-            "kl": summarise_kl(self.scored, self.floor, top) if self.scored else None,
-            "favoured": self.shifts.favoured(top),
-        }
 
 
 def three_samplings(
@@ -177,7 +99,7 @@ def three_samplings(
     other = dataclasses.replace(context, seed=int.from_bytes(digest[:4], "big"))
     plan = {"subject": (subject, context), "reference": (reference, context)}
     plan["reference again"] = (reference, other)
-    answers: Answers = {}
+    answers: dict[str, list[list[str]]] = {}
     for number, (name, (model, setting)) in enumerate(plan.items()):
         context.progress(number / 5, name)
         answers[name] = sample(model, items, args, setting)
@@ -195,11 +117,13 @@ def why_no_tokens(subject: Any) -> str | None:
 
 def compare_tokens(
     subject: Any, items: Sequence[PromptItem], answers: Answers, seed: int
-) -> TokenLevel:
+) -> tuple[TokenLevel, AnswerShifts]:
     """Score both models' answers under both, and pool their probabilities of words."""
     scored = score_texts(subject, items, answers["subject"], answers["reference"])
     shifts = AnswerShifts.measure(subject, items, [row[0] for row in answers["subject"]], seed)
-    return TokenLevel(scored, numerical_floor(subject, scored), shifts)
+    standing_out = shifts.shifts.clearest(0).standing_out
+    floor = numerical_floor(subject, scored)
+    return TokenLevel(scored, floor, standing_out, shifts.shifts.nothing), shifts
 
 
 def limits(blocked: str | None, items: Sequence[PromptItem]) -> tuple[str, ...]:
@@ -208,59 +132,3 @@ def limits(blocked: str | None, items: Sequence[PromptItem]) -> tuple[str, ...]:
     if len({item.template_id for item in items}) < FEWEST_CLUSTERS:
         found.append("too few templates to tell which words are shifted: give six or more")
     return tuple(found)
-
-
-def shares_changed(answers: Answers) -> list[float]:
-    """Return for each prompt the share of answers that differ from the reference's with the same luck."""
-    return [
-        sum(one != two for one, two in zip(ours, theirs, strict=True)) / len(ours)
-        for ours, theirs in zip(answers["subject"], answers["reference"], strict=True)
-    ]
-
-
-def compare_answers(answers: Answers, seed: int, top: int) -> WordScreen:
-    """Contrast the words of the subject's answers with the reference's, in the null band."""
-    subject, reference, again = (
-        [[distinct(text) for text in row] for row in rows] for rows in answers.values()
-    )
-    return contrast_answers(subject, reference, again, seed, top)
-
-
-def pairs(
-    items: Sequence[PromptItem], answers: Answers, differences: Sequence[float]
-) -> tuple[AnswerPair, ...]:
-    """Return the first answers to the prompts on which the models differ most, where they differ."""
-    order = sorted(range(len(items)), key=lambda number: -differences[number])
-    found: list[AnswerPair] = []
-    for number in order:
-        ours, theirs = answers["subject"][number], answers["reference"][number]
-        different = [(one, two) for one, two in zip(ours, theirs, strict=True) if one != two]
-        if different and len(found) < SHOWN_PAIRS:
-            found.append(
-                AnswerPair(
-                    prompt=excerpt(items[number].prompt.text(), SHOWN_TEXT),
-                    subject=excerpt(different[0][0], SHOWN_TEXT),
-                    reference=excerpt(different[0][1], SHOWN_TEXT),
-                )
-            )
-    return tuple(found)
-
-
-def summarise(
-    tokens: TokenLevel | None,
-    favoured: FavouredWords | None,
-    answer_words: WordScreen,
-    prompt_words: WordScreen,
-) -> str:
-    """Return the result in one line."""
-    if tokens is not None and tokens.identical:
-        return SAME
-    outside = f"outside the null band: {answer_words.outside} words of answers"
-    outside += f", {prompt_words.outside} words of prompts"
-    if tokens is None or favoured is None:
-        if answer_words.outside + prompt_words.outside == 0:
-            return "no difference seen: no word outside the null band"
-        return f"different: {outside}"
-    kl = mean([value for each in tokens.scored for value in each.tokens.kl])
-    size = "" if kl is None else f"mean KL {kl:.3g} nats per token; "
-    return f"different: {size}{outside}, {favoured.standing_out} words by probability"

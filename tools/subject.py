@@ -24,6 +24,7 @@ from tools.encoding import Encoder
 from tools.generation import Passage, checked, finite, sample_tokens, token_scores
 from tools.loading import Weights, load_weights, same_weights
 from tools.locator import ModelFiles, ModelLocator
+from tools.machine import machine_of
 from tools.prompt import Intervention, Prompt
 from tools.registry import ToolError
 from tools.sampling_noise import GumbelNoise, stream_start
@@ -112,6 +113,11 @@ class SubjectModel:
             "context_length": self.weights.anatomy.context_length,
             "attn_out_and_mlp_out": self.weights.anatomy.additive,
         }
+
+    @property
+    def machine(self) -> dict[str, str]:
+        """What decides how the model's numbers are rounded here."""
+        return machine_of(self.weights.network, self.weights.device)
 
     def encode(self, prompt: Prompt) -> list[int]:
         """Return the token ids that the model reads for a prompt, hidden system prompt included."""

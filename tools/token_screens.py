@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tools.divergence import TokenDivergence, divergence
 from tools.prompt import PromptItem
 from tools.registry import Record
-from tools.vocabulary import excerpt, token_class
+from tools.token_texts import TokenDivergence, excerpt, token_class
 
 SHOWN_TEXT = 100
 SHOWN_CONTEXT = 40
@@ -49,7 +48,15 @@ class ScoredText:
     def row(self) -> dict[str, Any]:
         """Return the raw form."""
         parts = vars(self.tokens)
-        return {"id": self.item.id, "text": self.text, "times": self.times, **parts}
+        told = {"number": self.number, "id": self.item.id, "text": self.text, "times": self.times}
+        return told | parts
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any], items: Sequence[PromptItem]) -> ScoredText:
+        """Return the text that a raw row of these items is the form of."""
+        lists = {name: row[name] for name in ("tokens", "subject", "reference", "kl")}
+        number = row["number"]
+        return cls(number, items[number], row["text"], row["times"], TokenDivergence(**lists))
 
 
 class RankedText(Record):
@@ -115,6 +122,9 @@ def score_texts(
                     seen.setdefault((number, text), Counter())[model] += 1
     if not seen:
         return []
+    # The agent reads this module, and must not load torch with it.
+    from tools.divergence import divergence
+
     prompts = [items[number].prompt for number, _ in seen]
     found = divergence(subject, prompts, [text for _, text in seen])
     return [

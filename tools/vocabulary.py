@@ -1,4 +1,4 @@
-"""The words that a tokenizer has as single tokens, and what sort of text a token is."""
+"""The words that a tokenizer has as single tokens."""
 
 from __future__ import annotations
 
@@ -85,19 +85,3 @@ def make_words(variants: dict[str, list[int]]) -> Words:
     width = max(map(len, variants.values()))
     rows = [ids + [-1] * (width - len(ids)) for ids in variants.values()]
     return Words(tuple(variants), torch.tensor(rows))
-
-
-def token_class(text: str) -> str:
-    """Return what sort of text a token is: word, number, white space or other."""
-    stripped = text.strip()
-    if not stripped:
-        return "white space" if text else "other"
-    if stripped.replace(".", "").replace(",", "").isdigit():
-        return "number"
-    return "word" if stripped.replace("'", "").replace("\u2019", "").isalpha() else "other"
-
-
-def excerpt(text: str, characters: int) -> str:
-    """Return a text as one line, control characters shown as a blank, cut to a length."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= characters else line[: characters - 1] + "\u2026"

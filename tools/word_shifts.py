@@ -24,47 +24,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import norm
 from torch import Tensor
 
-from tools.registry import Record
+from tools.shift_counts import ALPHA, MANY, SMALLEST_SHIFT, WordShift, alpha_at, normal_limit, told
 
 DRAWS = 499
-MANY, NULLS = 500, 10_000
-ALPHA = 0.05
+NULLS = 10_000
 SHOWN_NEAREST = 3
-SMALLEST_SHIFT = 0.02
-"""In nats: a mean shift below this is never shown, however consistent it is."""
-
-
-class ShiftCounts(Record):
-    """How many words are shifted, and how many are shifted unlike the others."""
-
-    above: int
-    """Words above the null band at some place: they moved, as after any training thousands do. No sign alone."""
-    inside: int
-    """Words that chance explains."""
-    standing_out: int
-    """Words above the band whose `outlier` exceeds `outlier_by_chance` (of a lens, also those that do so over all
-    places together): only these are shown, and only these are a lead. Where this is 0, no word is special."""
-    outlier_by_chance: float
-    """The z that the furthest of so many words reaches in 5 % of samples without a special one."""
-    clusters: int
-    """Templates over which a shift had to be consistent."""
-
-
-class WordShift(Record):
-    """A word and how much more probable it is made than the typical word."""
-
-    word: str
-    shift: float
-    """Mean over clusters in nats, beyond the typical word's; positive: favoured."""
-    p: float
-    """Chance that any word in any cell looks this consistent under random signs (max-statistic)."""
-    outlier: float
-    """Robust z among all words of the cell. A word can be consistent and yet one of thousands."""
-    in_prompts: bool = False
-    """It stands in the prompts themselves."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +46,14 @@ class Clearest:
     nearest: list[tuple[int, int]]
     """Of the others, those that come nearest to standing out."""
 
+    @property
+    def words(self) -> list[int]:
+        """The words that are shown, on whichever side."""
+        return [number for number, _ in (*self.raised, *self.lowered, *self.nearest)]
+
     def told(self) -> str:
         """Return how many words stand out, and how many moved without."""
-        text = f"{self.standing_out} of {self.above + self.inside} words stand out"
-        drifting = self.above - self.standing_out
-        if drifting:
-            text += f"; {drifting} drift no further than words do after any training: noise"
-        return text
+        return told(self.standing_out, self.above, self.inside)
 
 
 @dataclass(frozen=True)
@@ -135,6 +102,10 @@ class Shifts:
         return self.together and len(self.shift) > 1
 
     @property
+    def _alpha(self) -> float:
+        return alpha_at(len(self.shift) if self.together else 1)
+
+    @property
     def agreeing(self) -> Tensor:
         """Which words are above the band on the side on which they lie among the words: [cell, word].
 
@@ -155,14 +126,13 @@ class Shifts:
     @property
     def outlier_by_chance(self) -> float:
         """How large a z the furthest of so many words and cells reaches by chance."""
-        alpha = ALPHA / 2 if self._both else ALPHA
-        return outlier_by_chance(self.shift.numel(), self.shift.shape[1], alpha)
+        return outlier_by_chance(self.shift.numel(), self.shift.shape[1], self._alpha)
 
     @property
     def throughout_by_chance(self) -> float:
         """How large a z over all cells the furthest of so many words reaches by chance."""
         words = self.shift.shape[1]
-        return outlier_by_chance(words, words, ALPHA / 2 if self._both else ALPHA)
+        return outlier_by_chance(words, words, self._alpha)
 
     def clearest(self, top: int) -> Clearest:
         """Return the words that stand out, the furthest first, each at its clearest cell.
@@ -217,7 +187,7 @@ def outlier_by_chance(count: int, words: int = MANY, alpha: float = ALPHA) -> fl
     The spread of a few words is itself uncertain, so their z's reach further: by simulation below `MANY`.
     """
     if words >= MANY:
-        return round(float(norm.isf(alpha / 2 / count)), 2)
+        return normal_limit(count, alpha)
     generator = torch.Generator().manual_seed(0)
     largest = outliers(torch.randn(NULLS, words, generator=generator)).abs().amax(-1)
     return round(float(largest.quantile(1 - alpha * words / count)), 2)
