@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from agent.confirm import confirm
 from agent.finding import findings
-from agent.investigation import Investigation
+from agent.investigation import Investigation, ToolCall, Turn
 from agent.opening import open_run
 from agent.population import marks
 from agent.prediction import Hypothesis, Prediction, Registration
@@ -19,7 +19,15 @@ from agent.rerun import replicate
 from agent.sceptic import contrast_of
 from agent.verify import verify
 from agent.wording import predicted
-from tests.scripted_run import OPENINGS, case_of, prediction, worker_for
+from tests.scripted_run import (
+    OPENINGS,
+    case_of,
+    hypotheses,
+    make_run,
+    prediction,
+    turns,
+    worker_for,
+)
 from tools.registry import ToolError
 
 TEMPLATES = [
@@ -92,8 +100,19 @@ def test_only_the_chosen_templates_are_tried_tested_and_spoken_of(tmp_path: Path
     held_out = len(population.usable("confirm", without=["context"]))
     few = f": of {held_out} held-out ones" if held_out < 12 else ""
     assert f"on templates that do not show `context` only{few}" in found.scope
-    investigation.folder.close()
-    assert verify(tmp_path / "run").faults == ()
+
+
+def test_a_whole_run_with_such_a_prediction_verifies(tmp_path: Path) -> None:
+    register_it = ToolCall(id="r", name="register_predictions", arguments={"predictions": [wish()]})
+    said = [
+        Turn(calls=(*hypotheses(), register_it)),
+        Turn(calls=(ToolCall(id="c", name="confirm", arguments={"registrations": ["P1"]}),)),
+        turns(interpretations={}, summary="It is hurry.")[-1],
+    ]
+    path, case = tmp_path / "run", case_of(templates=TEMPLATES)
+    run = make_run(path, said, case=case, worker=worker_for(path, table=TABLE))
+    assert run.verdicts["P1"].status == "supported"
+    assert verify(path).faults == ()
 
 
 def test_power_and_room_are_those_of_what_remains(tmp_path: Path) -> None:
