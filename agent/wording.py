@@ -265,8 +265,13 @@ def number(value: float) -> str:
 def size(value: float, measure: Measure, *, signed: bool = False) -> str:
     """Return an effect without its unit: points for rates, nats or words otherwise."""
     scaled = FACTORS[unit(measure)] * value
-    text = f"{scaled:+.0f}" if abs(scaled) >= 9.95 else f"{scaled:+.1f}"
-    text = "0" if float(text) == 0 else text
+    small = abs(scaled) < 0.995 and unit(measure) != "points"
+    digits = 2 if small else 0 if abs(scaled) >= 9.95 else 1
+    text = f"{scaled:+.{digits}f}"
+    if float(text) == 0:
+        text = "0"
+    elif digits == 2:
+        text = text.rstrip("0")
     return text if signed or text[0] not in "+" else text[1:]
 
 
