@@ -286,8 +286,7 @@ def test_the_cells_of_a_design_are_named_and_a_broken_one_is_not() -> None:
     levels = [{"name": "boss", "edits": [edit]}, {"name": "as it is", "edits": []}]
     design = {"tool": "vary_prompts", "arguments": {"factors": [{"name": "who", "levels": levels}]}}
     # The level without edits is the one that others are compared with, and the no-op stands last.
-    assert (
-        cell_places(design)[0] == "who: 0 is as it is, 1 is boss" and len(cell_places(design)) == 2
-    )
+    assert cell_places(design)[0] == "who: 0 is as it is; 1 is boss, setting `who` to `my boss`"
+    assert len(cell_places(design)) == 2
     assert cell_places({"tool": "vary_prompts", "arguments": {"factors": [7]}}) == ()
     assert cell_places({"tool": "score_arms", "arguments": design["arguments"]}) == ()

@@ -37,8 +37,9 @@ from agent.sweeps import Sweep, read_sweep
 from agent.thought_plot import thought_map
 from agent.thoughts import DrawnThoughts, thoughts_of
 from agent.verify import UNUSABLE
+from agent.wording import describe_edit
 from tools.blobs import BlobStore
-from tools.factors import Factor, with_no_op
+from tools.factors import Factor, Level, with_no_op
 from tools.registry import Record, ToolError
 
 FACTORS: TypeAdapter[tuple[Factor, ...]] = TypeAdapter(tuple[Factor, ...])
@@ -355,9 +356,15 @@ def cell_places(experiment: dict[str, Any]) -> tuple[str, ...]:
     except UNUSABLE:
         return ()
     return tuple(
-        f"{each.name}: {', '.join(f'{k} is {level.name}' for k, level in enumerate(each.levels))}"
+        f"{each.name}: {'; '.join(f'{k} is {level_words(level)}' for k, level in enumerate(each.levels))}"
         for each in factors
     )
+
+
+def level_words(level: Level) -> str:
+    """Return the name of a level with what it does to a prompt."""
+    edits = " and ".join(map(describe_edit, level.edits))
+    return f"{level.name}, {edits}" if edits else level.name
 
 
 def raw_rows(rows: Sequence[dict[str, Any]], first: int) -> Iterator[dict[str, Any]]:

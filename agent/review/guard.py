@@ -14,6 +14,8 @@ from typing import Any
 from markupsafe import escape
 from starlette.responses import HTMLResponse
 
+from agent.wording import capital
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -26,8 +28,13 @@ SECONDS = 10.0
 """A body that is not complete after so long is given up."""
 REFUSED = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>Refused · Naturalist</title></head>
-<body><main><h1>Refused</h1><p>Refused: {why}.</p></main></body>
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Refused · Naturalist</title>
+</head>
+<body><main><h1>Refused</h1><p>{why}.</p></main></body>
 </html>
 """
 SINGLE = (
@@ -185,6 +192,6 @@ def with_headers(send: Send) -> Send:
 
 async def refuse(refusal: Refusal, scope: Any, receive: Any, send: Any) -> None:
     """Send a refusal and close the connection, so that nobody reads on in a body that was not read."""
-    page = REFUSED.format(why=escape(str(refusal)))
+    page = REFUSED.format(why=escape(capital(str(refusal))))
     response = HTMLResponse(page, status_code=refusal.status, headers={"Connection": "close"})
     await response(scope, receive, send)

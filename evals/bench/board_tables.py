@@ -340,7 +340,7 @@ def difference(each: Comparison) -> Cell:
         specimens=each.specimens,
         note=each.note,
     )
-    return shown(found, number, "")
+    return shown(found, lambda share: number(round(share, 3)), "")
 
 
 def troubles(found: Sequence[Trouble], what: str, caption: str) -> Table | None:
