@@ -56,7 +56,9 @@ FACTORS = {"points": 100.0, "nats": 1.0, "words": 1.0}
 
 def name(text: str) -> str:
     """Return a name or a value in backticks, harmless and short."""
-    return f"`{one_line(text, 60).replace('`', chr(0x2BC))}`"
+    told = one_line(text, 60).replace("`", chr(0x2BC))
+    # Two backticks with nothing between them would turn all that follows inside out.
+    return f"`{told}`" if told else "an empty text"
 
 
 def said(text: str, limit: int = 90) -> str:

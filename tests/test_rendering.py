@@ -9,10 +9,10 @@ import pytest
 
 from agent.finding import Finding
 from agent.opening import read_run
-from agent.rendering import render_html, so_far
+from agent.rendering import render_html, so_far, ticks
 from agent.report import Report, build_report
 from agent.shown_evidence import Evidence
-from agent.wording import interval_words, with_unit
+from agent.wording import interval_words, name, with_unit
 from tests.scripted_run import make_run
 from tools.measures import AnswerMatch, LogprobDifference
 
@@ -76,3 +76,9 @@ def test_an_effect_is_told_apart_from_the_ends_of_its_interval() -> None:
         interval_words((0.77, 1.26), nats) == "0.77 to 1.3" and with_unit(-0.001, nats) == "0 nats"
     )
     assert with_unit(0.023, AnswerMatch(values=("yes",))) == "2.3 points"
+
+
+def test_an_empty_value_has_a_name_and_the_words_behind_it_stay_words() -> None:
+    assert ticks(f"setting {name('who')} to {name('')} or {name('me')}") == (
+        "setting <code>who</code> to an empty text or <code>me</code>"
+    )

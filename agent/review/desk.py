@@ -37,7 +37,7 @@ from agent.sweeps import Sweep, read_sweep
 from agent.thought_plot import thought_map
 from agent.thoughts import DrawnThoughts, thoughts_of
 from agent.verify import UNUSABLE
-from agent.wording import describe_edit
+from agent.wording import describe_edit, words
 from tools.blobs import BlobStore
 from tools.factors import Factor, Level, with_no_op
 from tools.registry import Record, ToolError
@@ -356,7 +356,7 @@ def cell_places(experiment: dict[str, Any]) -> tuple[str, ...]:
     except UNUSABLE:
         return ()
     return tuple(
-        f"{each.name}: {'; '.join(f'{k} is {level_words(level)}' for k, level in enumerate(each.levels))}"
+        f"{words(each.name)}: {'; '.join(f'{k} is {level_words(level)}' for k, level in enumerate(each.levels))}"
         for each in factors
     )
 
@@ -364,7 +364,7 @@ def cell_places(experiment: dict[str, Any]) -> tuple[str, ...]:
 def level_words(level: Level) -> str:
     """Return the name of a level with what it does to a prompt."""
     edits = " and ".join(map(describe_edit, level.edits))
-    return f"{level.name}, {edits}" if edits else level.name
+    return f"{words(level.name)}, {edits}" if edits else words(level.name)
 
 
 def raw_rows(rows: Sequence[dict[str, Any]], first: int) -> Iterator[dict[str, Any]]:
