@@ -256,7 +256,7 @@ def statement_of(
     `counters` are later tests of the same contrast; one in which a rival survives may open the cause.
     """
     if verdict is None:
-        return f"Predicted and never tested: {predicted(prediction)}."
+        return f"Predicted and not tested: {predicted(prediction)}."
     if verdict.estimate is None:
         return (
             f"Predicted that {predicted(prediction)}. Too little could be scored to say anything."

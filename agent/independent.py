@@ -24,7 +24,7 @@ from agent.earlier_runs import EarlierRuns
 from agent.opening import read_run
 from agent.population import population_of
 from agent.replay import first_difference
-from agent.run_folder import RunError, RunFolder, redact
+from agent.run_folder import SET_PLAN, RunError, RunFolder, redact
 from agent.set_reading import Place, carry_blobs, place_of, read_finished
 from agent.terminal import faults_told
 from agent.verify import Fault, VerifyResult, verify
@@ -32,7 +32,7 @@ from tools.blobs import BlobStore
 from tools.registry import Record
 from tools.worker_client import Worker
 
-PLAN = "set.json"
+PLAN = SET_PLAN
 AGGREGATE = "aggregate"
 SEEDS = 1000
 """The seeds of a set are its own times this, plus the number of the run: sets do not share seeds."""

@@ -236,6 +236,11 @@ def statistic(text: str) -> str:
     return f"{STATISTICS.get(kind, kind)} (version {version})"
 
 
+def so_far(status: str, ended: Any) -> str:
+    """Return a status in words; what has no verdict is not abandoned while its run may go on."""
+    return "not tested yet" if status == "not tested (abandoned)" and not ended else status
+
+
 def sesoi(prediction: Prediction) -> str:
     """Return the smallest effect of interest with its unit."""
     if prediction.form == "existence":
@@ -282,6 +287,7 @@ def dose_figure(evidence: Evidence, finding: Finding) -> Markup:
 
 
 FILTERS: dict[str, Any] = {
+    "capital": capital,
     "class_of": plots.class_of,
     "gist": gist,
     "headline": headline,
@@ -298,6 +304,7 @@ FILTERS: dict[str, Any] = {
     "page_of_json": page_of_json,
     "predicted": prediction_words,
     "sesoi": sesoi,
+    "so_far": so_far,
     "statistic": statistic,
     "unit_words": plots.caption,
     "when": when,

@@ -26,6 +26,8 @@ from tools.blobs import BlobStore
 from tools.experiment import canonical_json
 from tools.registry import Record
 
+SET_PLAN = "set.json"
+"""The file that makes a folder a set of runs, each in a folder of its own."""
 FORMAT = 1
 GENESIS = "0" * 64
 GLANCES = 3
@@ -157,7 +159,7 @@ class RunFolder:
         self.blobs = BlobStore(path / "blobs")
         self._lock: int | None = None
         self._file: Any = None
-        if not self.log.exists() and (path / "set.json").exists():
+        if not self.log.exists() and (path / SET_PLAN).exists():
             raise RunError(
                 f"{path} is a set of runs; name one of them, such as {path / 'aggregate'}"
             )

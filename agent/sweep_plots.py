@@ -99,8 +99,8 @@ def map_words(grid: Grid) -> str:
     seen = described(grid)
     if grid.unit == "AUROC":
         return (
-            "AUROC of the better linear probe on held-out folds: white is chance (0.5), full red reads without fault, "
-            f"blue is worse than chance. {seen[:1].upper()}{seen[1:]}."
+            "AUROC of the better linear probe on held-out folds: no colour is chance (0.5), full red reads without "
+            f"fault, blue is worse than chance. {seen[:1].upper()}{seen[1:]}."
         )
     return (
         "Mean effect of swapping activations both ways: red carries the clean answer, blue pushes away from it, full "

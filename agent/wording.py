@@ -58,7 +58,9 @@ MOST_DECIMALS = 4
 
 def name(text: str) -> str:
     """Return a name or a value in backticks, harmless and short."""
-    return f"`{one_line(text, 60).replace('`', chr(0x2BC))}`"
+    told = one_line(text, 60).replace("`", chr(0x2BC))
+    # Two backticks with nothing between them would turn all that follows inside out.
+    return f"`{told}`" if told else "an empty text"
 
 
 def said(text: str, limit: int = 90) -> str:
@@ -270,7 +272,9 @@ def size(value: float, measure: Measure, *, signed: bool = False) -> str:
         text = nats(value)
     else:
         scaled = FACTORS[unit(measure)] * value
-        text = f"{scaled:+.0f}" if abs(scaled) >= 9.95 else f"{scaled:+.1f}"
+        small = abs(scaled) < 0.995 and unit(measure) != "points"
+        digits = 2 if small else 0 if abs(scaled) >= 9.95 else 1
+        text = f"{scaled:+.{digits}f}"
         text = "0" if float(text) == 0 else text
     return text if signed or text[0] not in "+" else text[1:]
 

@@ -147,7 +147,9 @@ def test_it_can_be_read_by_keyboard_and_ear(page: str) -> None:
     assert set(read.values("aria-labelledby")) <= set(ids)
     assert read.names.count("svg") == read.values("role").count("img") > 5
     tables = read.names.count("table")
-    assert tables == read.names.count("caption") == read.values("tabindex").count("0") > 10
+    assert tables == read.names.count("caption") > 10
+    # What is wider than a phone is scrolled by itself, the page is not.
+    assert read.values("tabindex").count("0") == tables + read.names.count("svg")
     assert all(read.values("aria-label"))
     headings = [int(name[1]) for name in read.names if re.fullmatch(r"h[1-6]", name)]
     assert headings[0] == 1 and headings.count(1) == 1
@@ -163,11 +165,11 @@ def test_the_first_screen_says_what_was_examined_and_what_came_of_it(page: str) 
         "No family was kept from the development of the systematic investigator.",
         "Of 33 planned sittings 30 came to a report; failed: 2; unfinished: 1.",
         "program found most: 90.9 % (58.7 to 99.8), n = 11 over 11 specimens; a false finding in 1 of 4 null runs",
-        "1 of 4 runs: 25 % (0.631 to 80.6)",
+        "1 of 4 runs: 25 % (0.6 to 80.6)",
         "at most 75.1 %, one-sided, few",
         "On an organism that counts as not found",
         "torn.json",
-        "0.5 (no interval) dollars",
+        "0.5 dollars (no interval)",
         "14 of 16 sittings, 1 failed, 1 unfinished",
     ):
         assert words in start, words
@@ -196,8 +198,8 @@ def test_few_specimens_are_said_to_be_few() -> None:
 
 def test_markdown_has_every_table_of_the_page(found: Board, page: str) -> None:
     markdown = render_markdown(found)
-    assert len(re.findall(r"^\|(---\|)+$", markdown, re.MULTILINE)) == page.count("<table>")
-    rows = len(re.findall(r"^\|", markdown, re.MULTILINE)) - page.count("<table>")
+    assert len(re.findall(r"^\|(---\|)+$", markdown, re.MULTILINE)) == page.count("<table ")
+    rows = len(re.findall(r"^\|", markdown, re.MULTILINE)) - page.count("<table ")
     assert rows == page.count("<tr>")
 
 

@@ -19,10 +19,12 @@ import pytest
 from agent.rendering import write_report
 from agent.review.records import read_reviews
 from agent.run_folder import RunFolder
+from evals.bench.page import write_board
 from tests.chromium import BINARY, HARMFUL, Browser, browser
 from tests.hostile_runs import PAYLOADS, make_hostile_runs
 from tests.review_server import Site, site
 from tests.scripted_run import make_run
+from tests.test_bench_page import board_of
 
 ROOT = Path(__file__).parent.parent
 pytestmark = [
@@ -175,6 +177,8 @@ def test_a_running_investigation_renews_its_page(window: Browser, tmp_path: Path
         folder.append("turn", {"text": "more"})
         page.desk.index.refresh()
         window.go(page.address)
+        assert "Follow the running investigations" in window.text()
+        window.go(f"{page.address}?follow=1")
         assert "● running" in window.text() and "6 turns" in window.text()
         folder.append("turn", {"text": "and more"})
         page.desk.index.refresh()
@@ -195,7 +199,8 @@ def test_pages_can_be_read_in_light_in_the_dark_and_on_a_phone(
             picture = tmp_path / f"{re.sub(r'[^a-z]', '-', name)}.png"
             window.photograph(picture)
             assert picture.stat().st_size > 5_000
-            assert window.value("document.documentElement.scrollWidth <= innerWidth"), name
+            # A phone widens `innerWidth` for a page that is too wide, and shows all of it small.
+            assert window.value(f"document.documentElement.scrollWidth <= {width}"), name
             assert window.value("document.querySelectorAll('h1').length") == 1, name
             assert window.value("document.documentElement.lang") == "en"
             assert window.value(UNNAMED) == [], name
@@ -213,8 +218,11 @@ def test_axe_finds_no_fault_on_any_page(
     window.look(dark=dark, width=width)
     with site(made) as page:
         report = write_report(made / "one") / "report.html"
-        for address in (*(page.address + name for name in every_page(page)), report.as_uri()):
+        board = write_board(made.parent, board_of()) / "board.html"
+        pages = [page.address + name for name in every_page(page)]
+        for address in (*pages, report.as_uri(), board.as_uri()):
             window.go(address)
+            assert window.value(f"document.documentElement.scrollWidth <= {width}"), address
             assert window.value(f"{axe}; 0") == 0
             assert window.value(FAULTS) == [], address
     window.look()

@@ -9,10 +9,12 @@ import pytest
 
 from agent.finding import Finding
 from agent.opening import read_run
-from agent.rendering import render_html
+from agent.rendering import render_html, so_far, ticks
 from agent.report import Report, build_report
 from agent.shown_evidence import Evidence
+from agent.wording import interval_words, name, with_unit
 from tests.scripted_run import make_run
+from tools.measures import AnswerMatch, LogprobDifference
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +61,25 @@ def test_of_very_many_experiments_a_page_lists_the_first_and_those_it_refers_to(
     listed = re.findall(r'<tr id="exp-(\d+)"', page)
     assert len(listed) == 501 and {"500", "19000", *map(str, known)} <= set(listed)
     assert "501 of 20000 experiments" in page and len(page.encode()) < 500_000
+
+
+def test_what_has_no_verdict_is_abandoned_only_once_its_run_has_ended() -> None:
+    assert so_far("not tested (abandoned)", "submitted") == "not tested (abandoned)"
+    assert so_far("not tested (abandoned)", None) == "not tested yet"
+    assert so_far("refuted", None) == "refuted"
+
+
+def test_an_effect_is_told_apart_from_the_ends_of_its_interval() -> None:
+    nats = LogprobDifference(positive=("yes",), negative=("no",))
+    assert with_unit(0.82, nats, signed=True) == "+0.82 nats" and with_unit(0.3, nats) == "0.30 nats"
+    assert (
+        interval_words((0.77, 1.26), nats) == "0.77 to 1.26"
+        and with_unit(-0.001, nats) == "-0.0010 nats"
+    )
+    assert with_unit(0.023, AnswerMatch(values=("yes",))) == "2.3 points"
+
+
+def test_an_empty_value_has_a_name_and_the_words_behind_it_stay_words() -> None:
+    assert ticks(f"setting {name('who')} to {name('')} or {name('me')}") == (
+        "setting <code>who</code> to an empty text or <code>me</code>"
+    )

@@ -147,7 +147,8 @@ def test_evidence_goes_down_to_the_raw_rows(page: Site, runs: Path) -> None:
     assert raw.headers["content-disposition"].startswith("attachment")
     assert raw.headers["x-content-type-options"] == "nosniff"
     for path in ("/evidence/99", "/evidence/0", f"/evidence/{number}?arm=none", "/finding/P9"):
-        assert page.get(f"{run}{path}").status == 404, path
+        missing = page.get(f"{run}{path}")
+        assert missing.status == 404 and ">This " in missing.text.split("alert")[1], path
 
 
 def add_experiments(path: Path, tables: Sequence[dict[str, Any]]) -> int:
@@ -280,7 +281,8 @@ def test_search_leads_to_the_place(page: Site) -> None:
     assert {link.split("/")[3] for link in read(page, within).links if "#event" in link} == {
         page.key("two")
     }
-    assert "Nothing holds" in read(page, "/search?q=zeppelin").text
+    nothing = read(page, f"/search?q=zeppelin&run={page.key('two')}")
+    assert "Nothing holds" in nothing.text and f"{page.base}/search?q=zeppelin" in nothing.links
     assert "More →" in read(page, "/search?q=yes").text
     for query in ('"', "*", "a AND", "NEAR(", "text: x", "x'; DROP TABLE runs", "((", "^", "-a"):
         assert page.get(f"/search?{urlencode({'q': query})}").status == 200, query
@@ -298,11 +300,11 @@ def test_a_running_investigation_is_followed(page: Site, runs: Path) -> None:
         calls = [{"id": "x", "name": "sample_responses", "arguments": {}}]
         folder.append("turn", {"text": "further", "calls": calls})
         page.desk.index.refresh()
-        queue = page.get("/").text
+        queue = page.get("/?follow=1").text
         assert "● running" in queue and 'http-equiv="refresh" content="5"' in queue
         assert "last: sample_responses" in queue and "6 turns" in queue
-        assert 'http-equiv="refresh"' not in page.get("/?still=1").text
-        assert 'http-equiv="refresh" content="3"' in page.get(path).text
+        assert 'http-equiv="refresh"' not in page.get("/").text + page.get(path).text
+        assert 'http-equiv="refresh" content="3"' in page.get(f"{path}?follow=1").text
         folder.append("turn", {"text": "and further"})
         page.desk.index.refresh()
         assert "7 turns" in page.get(path).text
@@ -317,11 +319,12 @@ def test_a_word_is_left_for_a_running_model_and_for_nobody_else(page: Site, runs
         folder.append("run_opened", {**log[0].data, "investigator": "openai/gpt-6-sol"})
         page.desk.index.refresh()
         path = f"/run/{page.key('live')}"
-        assert "Say a word to the investigator" in page.get(path).text
-        assert "<textarea" not in page.get(path).text, "a page that renews itself would lose it"
+        assert "A word to the investigator" in page.get(path).text
+        renewed = page.get(f"{path}?follow=1").text
+        assert "<textarea" not in renewed, "a page that renews itself would lose it"
         sent = page.post(f"{path}/say", {"text": "test the <b>order</b>\nnext"})
         assert sent.status == 303 and "said=1" in sent.headers["location"]
-        shown = page.get(f"{path}?still=1&said=1").text
+        shown = page.get(f"{path}?said=1").text
         assert "<textarea" in shown and "read before the next turn" in shown
         (word,) = WordsAside(runs / "live").since(0)
         assert word.text == "test the <b>order</b> next"
@@ -334,6 +337,8 @@ def test_a_run_that_has_not_ended_is_not_reviewed_yet(page: Site, runs: Path) ->
     page.desk.index.refresh()
     path = f"/run/{page.key('two')}/finding/P1"
     assert "<form method" not in page.get(path).text
+    report = path.replace("finding/P1", "report")
+    assert "– not tested yet" in page.get("/").text and "– not tested yet" in page.get(report).text
     answer = page.post(path, {"verdict": "accept", "report": "0" * 64})
     assert answer.status == 409 and not (runs / "two" / FILE).exists()
     assert page.desk.first_unreviewed((page.key("one"), "N1")) == (page.key("one"), "P1")

@@ -14,9 +14,10 @@ from agent.investigation import Investigation
 from agent.opening import read_run
 from agent.review import following as run_following
 from agent.review import opened
-from agent.review.desk import Desk
+from agent.review.desk import Desk, cell_places
 from agent.review.index import RunIndex, match_of
-from agent.run_folder import Event, RunFolder, RunLocked, is_written, read_events, read_on
+from agent.review.indexed_words import gist
+from agent.run_folder import SET_PLAN, Event, RunFolder, RunLocked, is_written, read_events, read_on
 from tests.review_server import site
 from tests.scripted_run import make_run
 
@@ -170,6 +171,16 @@ def test_a_single_run_can_be_given(runs: Path) -> None:
     assert entry.name == "one" and index.entry(entry.key) is not None
 
 
+def test_the_runs_of_a_set_are_there_too(runs: Path) -> None:
+    (runs / "set").mkdir()
+    (runs / "set" / SET_PLAN).write_text("{}")
+    for name in ("1", "aggregate"):
+        shutil.copytree(runs / "one", runs / "set" / name)
+    with site(runs) as page:
+        assert {e.name for e in page.desk.index.runs()} == {"one", "set/1", "set/aggregate"}
+        assert page.get(f"/run/{page.key('set/aggregate')}/finding/P1").status == 200
+
+
 def test_words_are_found_wherever_they_were_said(runs: Path) -> None:
     index = index_of(runs)
     assert "turn" in titles(index, "hypotheses first")
@@ -258,3 +269,24 @@ def test_looking_whether_a_run_is_written_does_not_disturb_it(runs: Path) -> Non
         with pytest.raises(RunLocked):
             RunFolder(path, write=True)
     assert not is_written(path)
+
+
+def test_the_run_that_was_opened_last_is_the_first_whatever_it_is_called(runs: Path) -> None:
+    make_run(runs / "a-later-run")
+    assert [entry.name for entry in index_of(runs).runs()] == ["a-later-run", "one"]
+
+
+def test_the_beginning_of_a_value_is_shown_with_digits_that_can_be_read() -> None:
+    value = {"rate": 1 / 3, "p": 1.25e-7 / 3, "name": "9.11", "seed": 201777667784980}
+    assert gist(value) == "rate: 0.333, p: 4.17e-08, name: 9.11, seed: 201777667784980"
+
+
+def test_the_cells_of_a_design_are_named_and_a_broken_one_is_not() -> None:
+    edit = {"kind": "set_slot", "slot": "who", "values": ["my boss"]}
+    levels = [{"name": "boss", "edits": [edit]}, {"name": "as it is", "edits": []}]
+    design = {"tool": "vary_prompts", "arguments": {"factors": [{"name": "who", "levels": levels}]}}
+    # The level without edits is the one that others are compared with, and the no-op stands last.
+    assert cell_places(design)[0] == "who: 0 is as it is; 1 is boss, setting `who` to `my boss`"
+    assert len(cell_places(design)) == 2
+    assert cell_places({"tool": "vary_prompts", "arguments": {"factors": [7]}}) == ()
+    assert cell_places({"tool": "score_arms", "arguments": design["arguments"]}) == ()

@@ -71,8 +71,9 @@ class Comparison(Record):
         shared = [each for each in self.questions if each.agrees is not None]
         same = sum(bool(each.agrees) for each in shared)
         alone = len(self.questions) - len(shared)
+        questions = "1 question was" if len(shared) == 1 else f"{len(shared)} questions were"
         return (
-            f"{len(shared)} questions were registered in both, {same} of them with the same status; "
+            f"{questions} registered in both, {same} of them with the same status; "
             f"{alone} in one only"
         )
 

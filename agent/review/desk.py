@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from agent.finding import Finding
 from agent.review.comparison import Comparison, compare
 from agent.review.index import Entry, RunIndex
@@ -35,9 +37,12 @@ from agent.sweeps import Sweep, read_sweep
 from agent.thought_plot import thought_map
 from agent.thoughts import DrawnThoughts, thoughts_of
 from agent.verify import UNUSABLE
+from agent.wording import describe_edit, words
 from tools.blobs import BlobStore
+from tools.factors import Factor, Level, with_no_op
 from tools.registry import Record, ToolError
 
+FACTORS: TypeAdapter[tuple[Factor, ...]] = TypeAdapter(tuple[Factor, ...])
 EVENTS_PAGE = 100
 ROWS_PAGE = 20
 TRACES_PAGE = 6
@@ -108,6 +113,8 @@ class Stored(Record):
     """What a search over places or doses found, for its plot; None for anything else."""
     thoughts: DrawnThoughts | None
     """Chains of thought with what hangs on their sentences; None for anything else."""
+    places: tuple[str, ...]
+    """What each place in an arm's name stands for, where the arms are the cells of a design."""
     scored: bool
     """Whether a measure was asked for: some output of the arm has a score."""
 
@@ -258,6 +265,7 @@ class Desk:
             rows=tuple(raw_rows(rows, first)),
             sweep=read_sweep(number, experiment, table),
             thoughts=drawn_thoughts(table),
+            places=cell_places(experiment),
             scored=any(score is not None for row in rows for score in row.get("scores") or ()),
         )
 
@@ -338,6 +346,26 @@ def drawn_thoughts(table: Any) -> DrawnThoughts | None:
         return found
     except UNUSABLE:
         return None
+
+
+def cell_places(experiment: dict[str, Any]) -> tuple[str, ...]:
+    """Return the factors of a design in the order of its cells' names, each with its levels and their numbers."""
+    if experiment.get("tool") != "vary_prompts":
+        return ()
+    try:
+        factors = with_no_op(FACTORS.validate_python(experiment["arguments"]["factors"]))
+    except UNUSABLE:
+        return ()
+    return tuple(
+        f"{words(each.name)}: {'; '.join(f'{k} is {level_words(level)}' for k, level in enumerate(each.levels))}"
+        for each in factors
+    )
+
+
+def level_words(level: Level) -> str:
+    """Return the name of a level with what it does to a prompt."""
+    edits = " and ".join(map(describe_edit, level.edits))
+    return f"{words(level.name)}, {edits}" if edits else words(level.name)
 
 
 def raw_rows(rows: Sequence[dict[str, Any]], first: int) -> Iterator[dict[str, Any]]:

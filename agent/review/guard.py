@@ -11,7 +11,10 @@ import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from starlette.responses import PlainTextResponse
+from markupsafe import escape
+from starlette.responses import HTMLResponse
+
+from agent.wording import capital
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -23,6 +26,17 @@ LONGEST_ADDRESS = 4096
 LARGEST_BODY = 64 * 1024
 SECONDS = 10.0
 """A body that is not complete after so long is given up."""
+REFUSED = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Refused · Naturalist</title>
+</head>
+<body><main><h1>Refused</h1><p>{why}.</p></main></body>
+</html>
+"""
 SINGLE = (
     b"host",
     b"origin",
@@ -98,7 +112,9 @@ class Guard:
             raise Refusal(414, "the address is too long")
         self.check_origin(scope["method"], headers)
         if not hmac.compare_digest(scope["path"].split("/")[1].encode(), self.token.encode()):
-            raise Refusal(403, "the address lacks the token that was printed at the start")
+            raise Refusal(
+                403, "the address lacks the token that was printed at the start; open that one"
+            )
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdigit() or int(length) > LARGEST_BODY:
             raise Refusal(413, "the request is too large")
@@ -176,7 +192,6 @@ def with_headers(send: Send) -> Send:
 
 async def refuse(refusal: Refusal, scope: Any, receive: Any, send: Any) -> None:
     """Send a refusal and close the connection, so that nobody reads on in a body that was not read."""
-    response = PlainTextResponse(
-        f"Refused: {refusal}.\n", status_code=refusal.status, headers={"Connection": "close"}
-    )
+    page = REFUSED.format(why=escape(capital(str(refusal))))
+    response = HTMLResponse(page, status_code=refusal.status, headers={"Connection": "close"})
     await response(scope, receive, send)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.review.following import ROOM, Follower, forget, part, transaction
-from agent.run_folder import Event, is_written, read_line
+from agent.run_folder import SET_PLAN, Event, is_written, read_line
 from agent.safe_text import safe_text
 from tools.registry import Record
 
@@ -104,16 +104,20 @@ class RunIndex:
             yield base
 
     def folders(self) -> dict[str, Path]:
-        """Return the run folders by name; links are not followed."""
+        """Return the run folders by name, those of a set as SET/RUN; links are not followed."""
         if (self.root / "events.jsonl").is_file():
             return {self.root.resolve().name: self.root}
+        inside = [path for path in sorted(self.root.iterdir()) if not path.is_symlink()]
+        sets = [path for path in inside if (path / SET_PLAN).is_file()]
+        inside += [path for each in sets for path in sorted(each.iterdir())]
+        named = {path.relative_to(self.root).as_posix(): path for path in inside}
         return {
-            path.name: path
-            for path in sorted(self.root.iterdir())
+            name: path
+            for name, path in named.items()
             if not path.is_symlink()
             and (path / "events.jsonl").is_file()
             and not (path / "events.jsonl").is_symlink()
-            and path.name.isprintable()
+            and name.isprintable()
         }
 
     def refresh(self) -> None:
@@ -129,14 +133,15 @@ class RunIndex:
                 Follower(base, name, path).follow()
 
     def runs(self) -> list[Entry]:
-        """Return every run that was read, the newest name first."""
+        """Return every run that was read, the one that was opened last first."""
         there = self.folders()
         with self._open() as base:
             rows = base.execute(
-                "SELECT id, name, events, facts, findings, fault FROM runs WHERE changed > 0 "
-                "ORDER BY name DESC"
+                "SELECT id, name, events, facts, findings, fault FROM runs WHERE changed > 0"
             ).fetchall()
-        return [entry_of(row, is_written(there[row[1]])) for row in rows if row[1] in there]
+        found = [entry_of(row, is_written(there[row[1]])) for row in rows if row[1] in there]
+        # A name need not begin with a date.
+        return sorted(found, key=lambda e: (e.facts.get("opened", ""), e.name), reverse=True)
 
     def entry(self, key: str) -> tuple[Entry, Path] | None:
         """Return a run by its key, with its folder."""

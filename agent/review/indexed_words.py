@@ -5,6 +5,7 @@ Where the models lie, hidden system prompts and the run's secret are left out, a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 from agent.case import Case
 from agent.safe_text import one_line, safe_text
 from agent.shown_evidence import row_outputs
+from agent.wording import number
 from tools.experiment import canonical_json
 
 LONGEST = 200_000
 """Characters of one event that are indexed."""
+LONG_DECIMAL = re.compile(r"-?\d+\.\d{5,}(e[-+]?\d+)?")
 MOST_ROWS = 20_000
 """Rows of one experiment that are indexed."""
 
@@ -90,7 +93,8 @@ def joined(texts: Iterable[str]) -> str:
 
 def gist(value: Any) -> str:
     """Return the beginning of a JSON value on one line, for a title that it is folded under."""
-    return one_line(", ".join(islice(strings(value), 12)), 90)
+    words = ", ".join(islice(strings(value), 12))
+    return one_line(LONG_DECIMAL.sub(lambda found: number(float(found[0])), words), 90)
 
 
 def strings(value: Any) -> Iterator[str]:

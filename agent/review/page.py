@@ -83,7 +83,7 @@ class Pages:
     def queue(self, request: Request) -> Response:
         """Every run, what became of it and how far its review is."""
         queue = self.desk.queue()
-        still = "still" in request.query_params
+        follow = "follow" in request.query_params
         live = any(each.entry.live for each in queue)
         return self.page(
             request,
@@ -91,9 +91,9 @@ class Pages:
             here="queue",
             queue=queue,
             live=live,
-            still=still,
+            follow=follow,
             unread=len(self.desk.index.folders()) - len(queue),
-            refresh=5 if live and not still else None,
+            refresh=5 if live and follow else None,
             left=sum(len(each.open) for each in queue) - sum(q.reviewed for q in queue if q.open),
         )
 
@@ -168,7 +168,7 @@ class Pages:
     def run(self, request: Request) -> Response:
         """One run in short: how far it is, its findings, where to go on."""
         entry, path = self.place(request)
-        still = "still" in request.query_params
+        follow = "follow" in request.query_params
         seen = self.desk.reviews_of(path)
         reviews = {f["id"]: seen.get(f["id"], Seen()) for f in entry.findings}
         return self.page(
@@ -177,8 +177,8 @@ class Pages:
             entry=entry,
             queued=self.desk.queued(entry, path),
             reviews=reviews,
-            still=still,
-            refresh=3 if entry.live and not still else None,
+            follow=follow,
+            refresh=3 if entry.live and follow else None,
             hears=entry.live and hears(str(entry.facts.get("investigator", ""))),
             said="said" in request.query_params,
         )
@@ -188,7 +188,7 @@ class Pages:
         form = await form_of(request)
         _, path = self.place(request)
         await run_in_threadpool(say_to, path, form.get("text", ""))
-        return RedirectResponse(f"{request.url.path.removesuffix('/say')}?still=1&said=1#say", 303)
+        return RedirectResponse(f"{request.url.path.removesuffix('/say')}?said=1#say", 303)
 
     def report(self, request: Request) -> Response:
         """The report of a run, rendered from its log."""

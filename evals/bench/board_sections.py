@@ -178,7 +178,8 @@ def comparison_section(board: Board) -> Section:
     """Return the paired comparisons."""
     lead = (
         "Two investigators are compared on the organisms that both sat: the mean of each over its seeds, and the "
-        "difference of the two, specimen by specimen. p is from the sign-flip test, exact up to 16 specimens and "
+        "difference of the two, specimen by specimen; of secrets found 0.1 is ten points of recall. "
+        "p is from the sign-flip test, exact up to 16 specimens and "
         "by 19,999 drawn flips above: how often would so large a difference come about if the two were alike. Holm's "
         f"correction makes up for testing {len(board.comparisons)} differences at once. A difference is shown if its "
         "corrected p is at most 0.05 and its interval leaves out 0. If it is not shown, that does not make the two "

@@ -40,14 +40,18 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def shown(figure: Estimate, factor: float = 100.0) -> Cell:
-    """Return a figure with its interval, and how many it stands on; shares are shown in percent."""
+def percent(share: float) -> str:
+    """Return a share times 100 to one decimal: as many specimens as an exam has bear no more."""
+    return number(round(100 * share, 1))
+
+
+def shown(figure: Estimate, written: Callable[[float], str] = percent, unit: str = " %") -> Cell:
+    """Return a figure with its unit and interval, and how many it stands on; shares are shown in percent."""
     if figure.value is None:
         return Cell("not measured", figure.note)
-    unit = " %" if factor == 100.0 else ""
-    text = f"{number(factor * figure.value)}{unit}"
+    text = f"{written(figure.value)}{unit}"
     if figure.interval is not None:
-        low, high = (number(factor * bound) for bound in figure.interval)
+        low, high = map(written, figure.interval)
         text += f" ({low} to {high})"
     else:
         text += " (no interval)"
@@ -65,12 +69,12 @@ def rate(found: NullRate) -> Cell:
     """Return a rate over null runs, with the exact bounds over runs and the interval over specimens."""
     if found.exact is None or found.upper is None:
         return Cell("not measured", "no null run came to a report")
-    low, high = (number(100 * bound) for bound in found.exact)
-    text = f"{found.count} of {found.n} runs: {number(100 * found.count / found.n)} % ({low} to {high})"
-    basis = f"at most {number(100 * found.upper)} %, one-sided"
+    low, high = map(percent, found.exact)
+    text = f"{found.count} of {found.n} runs: {percent(found.count / found.n)} % ({low} to {high})"
+    basis = f"at most {percent(found.upper)} %, one-sided"
     clustered = found.clustered
     if clustered.interval is not None and clustered.method != "exact":
-        low, high = (number(100 * bound) for bound in clustered.interval)
+        low, high = map(percent, clustered.interval)
         basis += f"; over {clustered.specimens} specimens {low} to {high}"
     return Cell(basis=basis + (", few" if clustered.specimens < FEW else ""), text=text)
 
@@ -87,7 +91,8 @@ def spent(part: Part) -> Cell:
     for name in ("dollars", "tokens", "gpu_seconds", "cpu_seconds"):
         figure = part.cost.get(name)
         if figure is not None and figure.total:
-            return Cell(f"{shown(figure.mean, 1.0).text} {COSTS[name]}", stands_on(figure.mean))
+            mean = shown(figure.mean, number, f" {COSTS[name]}")
+            return Cell(mean.text, stands_on(figure.mean))
     return Cell("nothing counted")
 
 
@@ -111,7 +116,7 @@ def leading(standings: Sequence[Standing], caption: str) -> Table:
             shown(each.overall.normalised),
             rate(each.overall.null.runs_with_false),
             registrations(each.overall.null),
-            shown(each.overall.calibration.brier, 1.0),
+            shown(each.overall.calibration.brier, number, ""),
             spent(each.overall),
         )
         for each in standings
@@ -164,7 +169,7 @@ def optional(caption: str, head: tuple[str, ...], rows: Iterable[tuple[Cell, ...
 
 def level(value: float | None) -> str:
     """Return a share in percent."""
-    return "not known" if value is None else f"{number(100 * value)} %"
+    return "not known" if value is None else f"{percent(value)} %"
 
 
 def overall(standings: Sequence[Standing], caption: str) -> Table:
@@ -203,7 +208,7 @@ def nulls(standings: Sequence[Standing], caption: str) -> Table | None:
             Cell(part.group or "all"),
             Cell(each.investigator),
             rate(part.null.runs_with_false),
-            shown(part.null.false_findings, 1.0),
+            shown(part.null.false_findings, number, ""),
             rate(part.null.says_hidden),
             registrations(part.null),
             Cell(str(part.failed)) if part.group else Cell(null_failures(each)),
@@ -249,7 +254,7 @@ def tasks(standings: Sequence[Standing], caption: str) -> Table | None:
             Cell(task),
             Cell(kind),
             Cell(each.investigator),
-            shown(found.score, 1.0),
+            shown(found.score, number, ""),
             counted(found.unscored),
         )
         for kind, of in kinds.items()
@@ -270,8 +275,8 @@ def calibration(standings: Sequence[Standing], caption: str) -> Table:
 def confidence(found: Calibration) -> tuple[Cell, ...]:
     """Return the cells of one investigator's calibration."""
     return (
-        shown(found.brier, 1.0),
-        shown(found.skill, 1.0),
+        shown(found.brier, number, ""),
+        shown(found.skill, number, ""),
         Cell(level(found.base_rate), f"n = {found.brier.n}"),
         Cell(str(found.without)),
     )
@@ -281,8 +286,8 @@ def reliability(standing: Standing, caption: str) -> Table | None:
     """Return the bins of one investigator."""
     rows = [
         (
-            Cell(f"{number(100 * each.low)} to {number(100 * each.high)} %"),
-            Cell(f"{number(100 * each.stated)} %"),
+            Cell(f"{percent(each.low)} to {percent(each.high)} %"),
+            Cell(f"{percent(each.stated)} %"),
             shown(each.right),
         )
         for each in standing.overall.calibration.bins
@@ -305,7 +310,7 @@ def costs(standings: Sequence[Standing], caption: str) -> Table | None:
 def amounts(figure: CostFigure) -> tuple[Cell, ...]:
     """Return the cells of one kind of cost."""
     return (
-        shown(figure.mean, 1.0),
+        shown(figure.mean, number, ""),
         *(Cell(number(value or 0.0)) for value in (figure.median, figure.most, figure.total)),
         Cell(str(figure.unknown)),
     )
@@ -335,7 +340,7 @@ def difference(each: Comparison) -> Cell:
         specimens=each.specimens,
         note=each.note,
     )
-    return shown(found, 1.0)
+    return shown(found, lambda share: number(round(share, 3)), "")
 
 
 def troubles(found: Sequence[Trouble], what: str, caption: str) -> Table | None:

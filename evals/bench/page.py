@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import FileSystemLoader
+from jinja2 import ChoiceLoader, FileSystemLoader
 from markupsafe import Markup
 from pydantic import ValidationError
 
@@ -20,7 +20,9 @@ from evals.bench.records import SittingResult
 from evals.bench.scores import Board, score
 from evals.bench.standings import IDENTIFY
 
-OWN_PAGES = FileSystemLoader(Path(__file__).parent / "pages")
+OWN_PAGES = ChoiceLoader(
+    [FileSystemLoader(Path(__file__).parent / "pages"), FileSystemLoader(PAGES)]
+)
 RESULTS = "results"
 
 
