@@ -10,7 +10,8 @@ import pytest
 from agent.citations import Sources, resolve_prose
 from agent.finding import findings, held_of
 from agent.opening import read_run
-from agent.overreach import beyond, names_of, stem
+from agent.overreach import beyond, names_of
+from agent.plain_words import stem
 from agent.rendering import render_html, render_markdown
 from agent.report import build_report
 from tests.scripted_run import CLAIMS, LEVELS, case_of, make_run, turns
@@ -50,7 +51,7 @@ def told(path: Path) -> Told:
 
     def of(finding: str, text: str) -> str:
         prose = resolve_prose(text, sources)
-        return " ".join(beyond(prose, held_of(found[finding]), known, question))
+        return " ".join(beyond(prose, held_of(found[finding], known), known, question))
 
     return of
 
@@ -94,8 +95,8 @@ def test_a_cause_is_told_only_where_the_verdict_leaves_it_open(path: Path) -> No
     opened = finding.model_copy(update={"status": "effect shown, cause open"})
     for text, count in (("Versions cause it.", 1), ("Nothing says that versions cause it.", 0)):
         prose = resolve_prose(text, Sources(run))
-        assert len(beyond(prose, held_of(opened), known, "")) == count
-        assert beyond(prose, held_of(finding), known, "") == ()
+        assert len(beyond(prose, held_of(opened, known), known, "")) == count
+        assert beyond(prose, held_of(finding, known), known, "") == ()
 
 
 def test_it_stands_on_every_page_beside_the_interpretation(path: Path) -> None:
