@@ -29,7 +29,7 @@ smaller some something sort speak stand start state statement still strong stron
 take tell template test text than that their them then there therefore these they thing think this those though three
 through thus time together told toward treatment true turn type under unless unlike unseen until unusual upon usual
 value very weak well were what whatever when where whether which while whole whose wide will with within without word
-wording work would wrong yield factor third
+wording work would wrong yield factor third everything
 """
 ORDINARY = frozenset(ORDINARY_WORDS.split())
 """Words that any sentence on an experiment may have."""
