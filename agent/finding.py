@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from agent.against_verdict import shown_by
 from agent.citations import Prose, Sources, resolve_prose
 from agent.controls import Control, controls_of
 from agent.counters import Counter, after_counters, counters_of
 from agent.investigation import Investigation
-from agent.overreach import Held, Known, beyond, held_by, names_of
+from agent.overreach import Held, Known, beyond, held_by, names_of, said_at
 from agent.prediction import Hypothesis, Prediction, Registration
 from agent.scope import (
     Level,
@@ -120,14 +121,25 @@ def read_against(
     """Return a finding with what its interpretation speaks of beyond what it stands on."""
     if finding.interpretation is None or finding.prediction is None:
         return finding
-    told = beyond(finding.interpretation, held_of(finding), known, investigation.case.behaviour)
+    held = held_of(finding, known)
+    told = beyond(finding.interpretation, held, known, investigation.case.behaviour)
     return finding.model_copy(update={"overreach": told})
 
 
-def held_of(finding: Finding) -> Held:
+def held_of(finding: Finding, known: dict[str, Known]) -> Held:
     """Return what the interpretation of a registration may stand on."""
     assert finding.prediction is not None
-    return held_by(finding.statement, finding.prediction, finding.controls, finding.status)
+    status = finding.decided if finding.status == "citation broken" else finding.status
+    shown = shown_by(
+        finding.prediction,
+        finding.verdict,
+        said_at(known),
+        status=status or "",
+        effect=finding.effect,
+        smaller=finding.smaller_than_asked,
+    )
+    claim = finding.hypothesis.claim if finding.hypothesis else ""
+    return held_by(finding.statement, finding.prediction, finding.controls, claim, shown)
 
 
 def of_registration(

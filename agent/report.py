@@ -124,7 +124,8 @@ def build_report(investigation: Investigation) -> Report:
     hypotheses = tuple(investigation.hypotheses.values())
     sweeps, left_out = sweeps_of(investigation, found)
     summary = resolve_prose(submission.summary if submission else "", Sources(investigation))
-    held = [held_of(each) for each in found if each.verdict is not None]
+    known = names_of(investigation)
+    held = [held_of(each, known) for each in found if each.verdict is not None]
     return Report(
         run=hashlib.sha256(events[0].line().encode()).hexdigest(),
         log_head=hashlib.sha256(events[-1].line().encode()).hexdigest(),
@@ -139,9 +140,7 @@ def build_report(investigation: Investigation) -> Report:
         answer=answer_part(investigation, found),
         set=set_part(investigation),
         summary=summary,
-        summary_overreach=beyond_any(
-            summary, held, names_of(investigation), investigation.case.behaviour
-        ),
+        summary_overreach=beyond_any(summary, held, known, investigation.case.behaviour),
         findings=tuple(found),
         evidence=tuple(evidence_of(investigation, each) for each in found if each.experiment),
         step_zero=step_zero_of(investigation),

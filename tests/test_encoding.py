@@ -132,3 +132,16 @@ def test_empty_prompts_are_refused(encoder: Encoder) -> None:
     encoder.tokenizer.bos_token = None
     with pytest.raises(ToolError, match="nothing to continue"):
         encoder(Prompt(continue_as="raw"))
+
+
+def test_the_marks_of_a_thought_are_kept_where_they_are_special_too(make_tokenizer: Any) -> None:
+    tokenizer = make_tokenizer()
+    text = "<think>It is a clock.</think> The cat."
+    plain = Encoder(tokenizer, None, {})
+    said = tokenizer(f"The cat.{tokenizer.eos_token}", add_special_tokens=False).input_ids
+    before = plain.decode(said)
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<think>", "</think>", "<tool>"]})
+    thinking = Encoder(tokenizer, None, {})
+    ids = tokenizer(f"{text}<tool>{tokenizer.eos_token}<pad>", add_special_tokens=False).input_ids
+    assert len(thinking.marks) == 2 and thinking.decode(ids) == text
+    assert thinking.decode(said) == before == "The cat."

@@ -10,13 +10,15 @@ import pytest
 from agent.citations import Sources, resolve_prose
 from agent.finding import findings, held_of
 from agent.opening import read_run
-from agent.overreach import beyond, names_of, stem
+from agent.overreach import beyond, names_of
+from agent.plain_words import stem
 from agent.rendering import render_html, render_markdown
 from agent.report import build_report
 from tests.scripted_run import CLAIMS, LEVELS, case_of, make_run, turns
 
 Told = Callable[[str, str], str]
 FALSE = "It reads the claims as rivers, out of politeness."
+"""A name that was not tested, the inside of the model, and an effect where none was shown."""
 MORE = {
     name: tuple(f"{start} {thing}." for start in ("We see", "There is", "Here comes"))
     for name, thing in (("meal", "a soup"), ("river", "the stream"), ("song", "some music"))
@@ -50,7 +52,7 @@ def told(path: Path) -> Told:
 
     def of(finding: str, text: str) -> str:
         prose = resolve_prose(text, sources)
-        return " ".join(beyond(prose, held_of(found[finding]), known, question))
+        return " ".join(beyond(prose, held_of(found[finding], known), known, question))
 
     return of
 
@@ -64,6 +66,8 @@ def told(path: Path) -> Told:
         "The versions do it, not the dates.",
         "It says yes because the context is a version list.",
         "Neither an off-topic context nor a no-op edit does that.",
+        "A version history is a hidden constant of the context: it flips the reply to yes.",
+        "It says yes to versions; nothing here says what it wants or believes, and songs were not tested.",
     ],
 )
 def test_nothing_is_told_of_what_the_statement_and_its_controls_hold(told: Told, text: str) -> None:
@@ -77,14 +81,21 @@ def test_nothing_is_told_of_what_the_statement_and_its_controls_hold(told: Told,
         ("P1", "It hears music.", "`music` (said at level `song` of `context`)"),
         ("P1", "It is some claim that does it.", "`claim` (a slot of the case, `claim`)"),
         ("P1", "It is carried in layer 3.", "layer 3 (a place in the model)"),
-        ("P1", "Its politeness grows.", "`politeness` (from the investigator's own hypotheses"),
         ("P1", "An attention head reads the list.", "goes on inside the model (`attention`)"),
+        ("P1", "It takes a version for an order.", "goes on inside the model (`takes`)"),
+        (
+            "P1",
+            "Versions work because it wants to please.",
+            "wants, feels or understands (`wants`)",
+        ),
+        ("P1", "The sound of syllables attracts it.", "names nothing of what was changed"),
+        ("P1", "A version list makes no difference.", "denies an effect"),
+        ("P1", "With a version it says yes less often.", "the other way round"),
+        ("P2", "Calendars make it say yes.", "nowhere says that no effect was shown"),
         ("P1", "The dates do it.", "`dates` (a level of `context`), which stands here only in a"),
     ],
 )
-def test_a_name_that_only_the_run_knows_is_told(
-    told: Told, finding: str, text: str, words: str
-) -> None:
+def test_what_goes_beyond_is_told(told: Told, finding: str, text: str, words: str) -> None:
     assert words in told(finding, text)
 
 
@@ -94,18 +105,18 @@ def test_a_cause_is_told_only_where_the_verdict_leaves_it_open(path: Path) -> No
     opened = finding.model_copy(update={"status": "effect shown, cause open"})
     for text, count in (("Versions cause it.", 1), ("Nothing says that versions cause it.", 0)):
         prose = resolve_prose(text, Sources(run))
-        assert len(beyond(prose, held_of(opened), known, "")) == count
-        assert beyond(prose, held_of(finding), known, "") == ()
+        assert len(beyond(prose, held_of(opened, known), known, "")) == count
+        assert beyond(prose, held_of(finding, known), known, "") == ()
 
 
 def test_it_stands_on_every_page_beside_the_interpretation(path: Path) -> None:
     report = build_report(read_run(path))
     first, second, *_ = report.findings
-    assert first.overreach == () and len(second.overreach) == 1
+    assert first.overreach == () and len(second.overreach) == 3
     page, text = render_html(report), render_markdown(report)
     at = page.index("It reads the claims as rivers")
     assert at < page.index("Beyond what was tested?", at) < at + 400
-    assert page.count("Beyond what was tested?") == text.count("Beyond what was tested?") == 1
+    assert page.count("Beyond what was tested?") == text.count("Beyond what was tested?") == 3
     assert "nothing has tested whether they are the right reading" in page
 
 

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from tests.planted_thoughts import COINS, QUESTION, exact_importance, planner, weigher
+from tests.thinking_model import ENDS, SKIES, thinking_model
 from tools.blobs import BlobStore
 from tools.experiment import Context
 from tools.registry import ToolError
@@ -182,3 +183,17 @@ def test_the_raw_rows_hold_prompts_whole_replies_and_answers(tmp_path: Path) -> 
     (base,) = raw["arms"]["traces"]
     for row in raw["arms"]["cuts"]:
         assert base["replies"][0].startswith(row["prompt"]["prefill"])
+
+
+def test_a_thought_between_special_tokens_is_told_from_the_answer(tmp_path: Path) -> None:
+    model = thinking_model(tmp_path / "model")
+    result = find(model, tmp_path / "blobs", resamples=12, max_new_tokens=8, traces=2)
+    assert result.tested == 4 and sum(result.answers.values()) == 2
+    raw = raw_of(result, tmp_path / "blobs")
+    for reply in raw["arms"]["traces"][0]["replies"]:
+        thought, _, answer = reply.removeprefix("<think>").partition("</think>")
+        assert reply.startswith("<think>") and answer in (" Red.", " Blue.")
+        assert thought in {sky + end for sky in SKIES for end in ENDS}
+    for rows in raw["arms"].values():
+        for row in rows:
+            assert {*row["outputs"]} <= {" Red.", " Blue."} and None not in row["scores"]

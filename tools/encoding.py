@@ -6,6 +6,7 @@ without special tokens; raw text is tokenised as the tokenizer is used to. Eithe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from tools.registry import ToolError
 
 MARK = "Zebra7"
 EARLIER_CALLS = "earlier tool calls need a subject behind an API whose case has an [environment]"
+THOUGHT_MARK = re.compile(r"[<\[]/?(think|thinking|thought|reasoning)[>\]]", re.IGNORECASE)
+"""What fences a thought. Some tokenizers call it special, and decoding would drop it; others do not."""
 # Without a chat template the roles are written out; `Encoder.has_template` says which it is.
 PLAIN_ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
@@ -30,6 +33,7 @@ class Encoder:
         self.system = system
         self.template_arguments = template_arguments
         self.has_template = tokenizer.chat_template is not None
+        self.special, self.marks = special_tokens(tokenizer)
         self.answer_lead = self._answer_lead()
 
     def __call__(self, prompt: Prompt) -> list[int]:
@@ -120,9 +124,16 @@ class Encoder:
         return following
 
     def decode(self, ids: Sequence[int], prompt: Prompt | None = None) -> str:
-        """Return ids as text, without special tokens: what was sampled behind a prompt, or any."""
+        """Return ids as text, without special tokens: what was sampled behind a prompt, or any.
+
+        The marks around a thought are kept, special or not, so that it can be told from the answer.
+        """
+        kept = [each for each in ids if each in self.marks or each not in self.special]
+        thinks = not self.marks.isdisjoint(kept)
         text: str = self.tokenizer.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            kept if thinks else list(ids),
+            skip_special_tokens=not thinks,
+            clean_up_tokenization_spaces=False,
         )
         if prompt is not None and prompt.continue_as == "assistant" and not prompt.prefill:
             return text.removeprefix(self.answer_lead)
@@ -155,6 +166,14 @@ class Encoder:
         ids = self.tokenizer(after.strip(), add_special_tokens=False).input_ids
         special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
         return ids[0] if ids and ids[0] in special else None
+
+
+def special_tokens(tokenizer: Any) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the ids that decoding drops, and those among them that fence a thought."""
+    named = {number: str(added) for number, added in tokenizer.added_tokens_decoder.items()}
+    special = {number for number, added in tokenizer.added_tokens_decoder.items() if added.special}
+    marks = {number for number in special if THOUGHT_MARK.fullmatch(named[number])}
+    return frozenset(special | set(tokenizer.all_special_ids)), frozenset(marks)
 
 
 def plain_conversation(turns: Sequence[Message], add_generation_prompt: bool) -> str:
