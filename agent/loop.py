@@ -15,7 +15,6 @@ from agent.briefing import briefing
 from agent.budget import Budget
 from agent.call_cost import check_cost, told_cost
 from agent.explore_levels import with_explore_levels
-from agent.finding import statement_of
 from agent.house_tools import HOUSE_TOOLS, NO_ANSWER, SCEPTIC_TOOLS
 from agent.investigation import (
     CallResult,
@@ -31,6 +30,7 @@ from agent.population import draw
 from agent.reply import may_reply, reopened, reply_notices
 from agent.sceptic import MOST_TURNS, challenged, over, rest_case, said_by, said_in
 from agent.screening import run_screens
+from agent.statements import statement_of
 from agent.words import notice_of
 from tools.black_box import refusal_of
 from tools.boundary import plain_json

@@ -91,7 +91,9 @@ def recount_lens(arguments: Told, result: Told, raw: Told) -> Iterator[str]:
         Shifted(
             word,
             cell,
-            *(raw[name][c][w] for name in ("shift", "p", "outlier")),
+            raw["shift"][c][w],
+            raw["p"][c][w],
+            raw["outlier"][c][w],
             raw["throughout"][w] if several else 0.0,
         )
         for c, cell in enumerate(cells)

@@ -12,11 +12,11 @@ from typing import Any
 
 from agent.confirm import shown
 from agent.counters import after_counters, counters_of, needed, surviving
-from agent.finding import statement_of
 from agent.investigation import Investigation
 from agent.prediction import Registration
 from agent.registration import left_to_register
 from agent.sceptic import challenged, said_in
+from agent.statements import statement_of
 from agent.templates import written
 
 LAST_TURN = "This is the last turn of your reply: submit_report, or your first report stands."

@@ -122,9 +122,9 @@ def replicate(
     from agent import session
     from agent.case import Limits
     from agent.cast import Provider, Roles, make_panel, same_roles, seat
-    from agent.finding import bounds, effect_words
     from agent.opening import resume_run
     from agent.rerun import replicate as once_more
+    from agent.statements import bounds, effect_words
 
     with faults_told():
         names = same_roles(run_path, Roles(judges=tuple(judge or ()))).judges

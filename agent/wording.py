@@ -294,8 +294,11 @@ def with_unit(value: float, measure: Measure, *, signed: bool = False) -> str:
 
 
 def interval_words(interval: tuple[float, float] | None, measure: Measure) -> str:
-    """Return an interval as "80 to 91"."""
-    return "none" if interval is None else " to ".join(size(bound, measure) for bound in interval)
+    """Return an interval as "80 to 91"; that of a rate ends where rates and their differences do."""
+    if interval is None:
+        return "none"
+    most = 1.0 if unit(measure) == "points" else math.inf
+    return " to ".join(size(min(max(bound, -most), most), measure) for bound in interval)
 
 
 def p_value(p: float | None) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 from agent.briefing import briefing
 from agent.confirm import confirm
 from agent.equivalence import alike_form, as_it_opens, other_measure
-from agent.finding import statement_of
 from agent.house_tools import Hypothesis
 from agent.investigation import Investigation
 from agent.measure_check import check_measure
 from agent.opening import open_run
 from agent.prediction import Prediction
 from agent.registration import register
+from agent.statements import statement_of
 from agent.templates import written
 from tests.scripted_run import MEASURE, case_of, prediction, worker_for
 from tools.measures import AnswerMatch, LogprobDifference, RegularExpression

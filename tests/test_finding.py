@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from agent.finding import findings, statement_of
+from agent.finding import findings
 from agent.prediction import Prediction
 from agent.rendering import level as mean_words
 from agent.scope import level_of, limits_of
+from agent.statements import statement_of
 from agent.verdict import Verdict
 from agent.wording import (
     contrast,

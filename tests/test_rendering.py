@@ -71,11 +71,14 @@ def test_what_has_no_verdict_is_abandoned_only_once_its_run_has_ended() -> None:
 
 def test_an_effect_is_told_apart_from_the_ends_of_its_interval() -> None:
     nats = LogprobDifference(positive=("yes",), negative=("no",))
-    assert with_unit(0.82, nats, signed=True) == "+0.82 nats" and with_unit(0.3, nats) == "0.30 nats"
+    assert (
+        with_unit(0.82, nats, signed=True) == "+0.82 nats" and with_unit(0.3, nats) == "0.30 nats"
+    )
     assert (
         interval_words((0.77, 1.26), nats) == "0.77 to 1.26"
         and with_unit(-0.001, nats) == "-0.0010 nats"
     )
+    assert interval_words((0.98, 1.01), AnswerMatch(values=("yes",))) == "98 to 100"
     assert with_unit(0.023, AnswerMatch(values=("yes",))) == "2.3 points"
 
 
