@@ -16,7 +16,9 @@ from agent.prediction import Prediction, Registration, Rival
 from agent.rivals import extremes
 from agent.sceptic import contrast_of
 from agent.verdict import Status, Verdict
+from agent.wording import listed
 from tools.prompt import Arm
+from tools.scoring import mean
 
 BEYOND_RIVAL = 1 / 3
 """Of a finding's effect, so much at least the treatment does beyond a rival that a direct comparison beats.
@@ -32,9 +34,9 @@ class Beaten(NamedTuple):
 
     rival: str
     by: str
-    """The registration that compares them."""
+    """The registrations that compare them."""
     over: float
-    """What the treatment does beyond it, in the measure's units, signed as measured."""
+    """What the treatment does beyond it on their average, in the measure's units, signed as measured."""
 
 
 class Counter(NamedTuple):
@@ -85,20 +87,27 @@ def surviving(investigation: Investigation, name: str) -> list[Rival]:
 def beaten_of(
     investigation: Investigation, registration: Registration, name: str
 ) -> Iterator[Beaten]:
-    """Yield the rivals that survived a later test and lost a direct comparison by enough."""
+    """Yield the rivals that survived a later test and lost the direct comparison by enough.
+
+    One comparison has to be supported, with its own cause not open; of several all count for the size, so that
+    asking again does not pick the largest.
+    """
     for rival in surviving(investigation, name):
-        for each in investigation.registrations.values():
-            verdict = investigation.verdicts.get(each.id)
-            if (
-                verdict is not None
-                and verdict.status == "supported"
-                and verdict.estimate is not None
-                and compares(each.prediction, registration.prediction, rival)
-                and abs(verdict.estimate) >= needed(investigation, registration)
-                and all(later.status == "supported" for _, later in retests(investigation, each))
-            ):
-                yield Beaten(rival.name, each.id, verdict.estimate)
-                break
+        tried = [
+            (each, verdict, verdict.estimate)
+            for each in investigation.registrations.values()
+            if compares(each.prediction, registration.prediction, rival)
+            and (verdict := investigation.verdicts.get(each.id)) is not None
+            and verdict.estimate is not None
+        ]
+        held = any(
+            verdict.status == "supported"
+            and all(later.status == "supported" for _, later in retests(investigation, each))
+            for each, verdict, _ in tried
+        )
+        over = mean([estimate for _, _, estimate in tried]) or 0.0
+        if held and abs(over) >= needed(investigation, registration):
+            yield Beaten(rival.name, listed([each.id for each, _, _ in tried], "and"), over)
 
 
 def needed(investigation: Investigation, registration: Registration) -> float:

@@ -135,6 +135,16 @@ def test_a_comparison_that_was_opened_or_refuted_itself_beats_nothing(run: Inves
         assert status_of(run) == "effect shown, cause open"
 
 
+def test_of_several_comparisons_the_largest_is_not_picked(run: Investigation) -> None:
+    again = DIRECT | {"smallest_effect": 0.2}
+    small = verdict("inconclusive", 0.05)
+    put(run, FINDING, OPEN, (DIRECT, small), (again, ENOUGH))
+    assert status_of(run) == "effect shown, cause open"
+    put(run, FINDING, OPEN, (DIRECT, verdict("inconclusive", 0.3)), (again, ENOUGH))
+    (counter,) = counters_of(run, run.registrations["P1"])
+    assert not counter.opens and counter.beaten[0].by == "P3 and P4"
+
+
 def test_a_refuted_repetition_is_not_answered_by_a_comparison() -> None:
     refuted = Counter("P2", verdict("refuted", 0.01))
     assert after_counters("supported", [refuted]) == "inconclusive"

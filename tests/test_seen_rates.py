@@ -62,7 +62,8 @@ def test_treatment_control_and_rivals_come_with_the_rates_that_were_seen(
     effects = found.exchanges[1].results[0].result or {}
     (number,) = [e.number for e in found.experiments if e.purpose == "exploration"]
     seen = registered(found)["seen_in_exploration"]
-    assert set(seen) == {"treatment", "control", "dates do the same"}
+    placebo = "the placebo level context = date"
+    assert set(seen) == {"treatment", "control", "dates do the same", placebo}
     by_level = {each["level"]: each["subject"]["effect"] for each in effects["effects"]}
     rates = {name: float(text.split()[0]) for name, text in seen.items()}
     assert rates["treatment"] - rates["control"] == pytest.approx(by_level["version"], abs=0.01)
