@@ -348,7 +348,7 @@ def test_verify_counts_each_of_them_again(tool: str) -> None:
     entry = ExperimentEntry(
         number=1, key=key, tool=tool, purpose="exploration", blob="b", failed=False, seconds=0.0
     )
-    fields = {"tool": tool, "arguments": parts["arguments"], "seed": SEED, "models": {}}
+    fields: Parts = {"tool": tool, "arguments": parts["arguments"], "seed": SEED, "models": {}}
     folder: Any = Folder(parts["raw"])
 
     def found(result: Parts) -> list[str]:
