@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 import torch
 
+from agent.investigation import ExperimentEntry
+from agent.recount import recount_experiment
 from agent.recount_screens import as_json, recount_difference, recount_lens, recount_screen
 from agent.recount_sweeps import recount_sweep
+from tools.boundary import Catalogue
 from tools.effects import Effect, ablation_reading, effect_of, steering_reading
+from tools.experiment import Experiment, call_key
 from tools.scoring import items_from
 from tools.screen_reading import ScreenArguments, TokenLevel, screen_reading
 from tools.shift_counts import lens_line, normal_limit, told
@@ -331,3 +335,33 @@ def test_a_changed_row_is_seen() -> None:
     parts["raw"]["runs"]["isotropic"][4] = [-9.0] * len(ITEMS)
     assert any(fault.startswith("bands") for fault in faults("ablate_direction", parts))
     assert isinstance(effect_of(TEMPLATES, [1.0] * 8), Effect)
+
+
+class Folder:
+    """Stands where a run's folder would, with one raw table."""
+
+    def __init__(self, raw: Parts) -> None:
+        self.raw = raw
+
+    def get_json(self, reference: str) -> Parts:
+        return self.raw
+
+
+@pytest.mark.parametrize("tool", HONEST)
+def test_verify_counts_each_of_them_again(tool: str) -> None:
+    parts = HONEST[tool]()
+    catalogue = Catalogue(tools=(), code="c" * 64, models={}, facts={})
+    key = call_key(tool, parts["arguments"], {}, catalogue.code, SEED)
+    entry = ExperimentEntry(
+        number=1, key=key, tool=tool, purpose="exploration", blob="b", failed=False, seconds=0.0
+    )
+    fields: Parts = {"tool": tool, "arguments": parts["arguments"], "seed": SEED, "models": {}}
+    folder: Any = Folder(parts["raw"])
+
+    def found(result: Parts) -> list[str]:
+        done = Experiment(**fields, code=catalogue.code, result=result | {"raw": "r"})
+        return list(recount_experiment(folder, entry, done, catalogue))
+
+    assert found(parts["result"]) == []
+    told_in_words = "reading" if "reading" in parts["result"] else "summary"
+    assert found(parts["result"] | {told_in_words: "nothing to see here"})

@@ -152,8 +152,8 @@ class Following(InProcessWorker):
             }
             for k in range(len(arguments["texts"]))
         ]
-        fields = {"tool": tool, "arguments": self.asked, "seed": seed, "models": {}, "code": ""}
-        return Experiment(**fields, result={"texts": texts})
+        fields: dict[str, Any] = {"tool": tool, "arguments": self.asked, "seed": seed}
+        return Experiment(**fields, models={}, code="", result={"texts": texts})
 
 
 @pytest.mark.parametrize(
