@@ -27,6 +27,7 @@ from agent.terminal import (
     EXIT_CODES,
     RESOURCES,
     USAGE,
+    ToldGroup,
     fail,
     faults_told,
     put,
@@ -35,6 +36,7 @@ from agent.terminal import (
 )
 
 app = typer.Typer(
+    cls=ToldGroup,
     help="Investigate the behaviour of a language model; every finding is tested on unseen prompts. "
     + EXIT_CODES,
     no_args_is_help=True,

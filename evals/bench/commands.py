@@ -72,7 +72,9 @@ def run(
             help="Models held at a time, each shared by some of the processes; as many as processes.",
         ),
     ] = None,
-    hours: Annotated[float | None, typer.Option(help="Begin nothing new after so long.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0, help="Begin nothing new after so long.")
+    ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="'slurm' or 'local': submit each sitting as a job.")
     ] = None,
