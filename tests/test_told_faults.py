@@ -153,6 +153,34 @@ def test_a_run_of_another_version_is_told(tmp_path: Path) -> None:
         stored_case(tmp_path / "run")
 
 
+def test_a_folder_that_is_no_run_stays_as_it_is(tmp_path: Path) -> None:
+    assert "is not a run folder" in told(call("report", tmp_path), USAGE)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff"])
+def test_a_plan_of_a_set_that_is_damaged_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "set.json").write_bytes(content)
+    for command in ("verify", "report", "resume"):
+        assert "set.json cannot be read" in told(call(command, tmp_path), USAGE)
+
+
+def test_verify_says_of_a_log_that_was_cut_that_the_run_has_not_ended(tmp_path: Path) -> None:
+    make_run(tmp_path / "run")
+    log = tmp_path / "run" / "events.jsonl"
+    log.write_bytes(log.read_bytes()[:-20])
+    assert "note: the run has not ended" in call("verify", tmp_path / "run").stdout
+
+
+def test_a_role_that_cannot_be_reached_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for role in ("writer", "sceptic"):
+        result = call("investigate", write_case(tmp_path), "--dry-run", f"--{role}", "openai/x")
+        assert f"the {role} (openai/x): no API key" in told(result, CONFIGURATION)
+
+
 def test_a_fault_of_ours_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError), faults_told("runs/x"):
         raise ZeroDivisionError
@@ -183,7 +211,7 @@ alone = "investigate resume tools call doctor report verify rerun replicate diff
 for words in [[], *([name] for name in alone.split()), *([g, name] for g in groups for name in groups[g])]:
     result = CliRunner().invoke(app, [*words, "--help"])
     assert result.exit_code == 0 and "Usage: " in result.stdout, words
-heavy = {"torch", "transformers", "numpy", "scipy", "pydantic", "huggingface_hub", "openai", "anthropic"}
+heavy = {"torch", "transformers", "numpy", "scipy", "huggingface_hub", "openai", "anthropic", "starlette"}
 print(sorted(heavy & set(sys.modules)))
 """
 

@@ -46,7 +46,8 @@ def make_client(
     """Return a client that retries, for the provider of `name`; raise `LLMError` without credentials.
 
     Keys and, where none is given, base URLs come from the environment; `key_env` names the variable of
-    a server's own key. `sleep` waits between tries, for `budget_s` in all; `whose` as in `RetryingClient`. Inspect retries by itself.
+    a server's own key. `sleep` waits between tries, for `budget_s` in all; `whose` is said of failures, as
+    in `RetryingClient`. Inspect retries by itself.
     """
     provider, _, model = name.partition("/")
     if provider == INSPECT:
