@@ -203,8 +203,8 @@ def located(locator: ModelLocator, folder: Path) -> ModelLocator:
     """Make relative folders absolute; a name that is no folder beside the case stays a hub id."""
 
     def absolute(name: str | None) -> str | None:
-        if name is None:
-            return None
+        if not name:
+            return name
         if "\0" in name:
             raise CaseError(f"{name!r} is no name of a model")
         beside = (folder / name).resolve()

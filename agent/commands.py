@@ -290,7 +290,7 @@ def call(
             arguments = json.loads(text)
         except (OSError, UnicodeDecodeError) as error:
             fail(USAGE, f"--args: {args[1:]} cannot be read: {error}")
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             fail(USAGE, f"--args is not JSON: {error}")
         if not isinstance(arguments, dict):
             fail(USAGE, '--args must be a JSON object, such as \'{"items": ["Hello"]}\'')

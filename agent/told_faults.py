@@ -71,6 +71,9 @@ def told(error: BaseException, run: str | None) -> Told | None:
             return Told(INTERRUPTED, f"interrupted.{again}")
         case OSError():
             return told_of_system(error, again)
+        case RuntimeError() if str(error).startswith("Symlink loop"):
+            # How `Path.resolve` says it before Python 3.13.
+            return Told(USAGE, f"{error}; give another path, or put right what is there.{again}")
         case _:
             kinds = [kind for kind in EXPECTED if isinstance(error, kind)]
             if not kinds:

@@ -181,6 +181,27 @@ def test_a_role_that_cannot_be_reached_is_named(
         assert f"the {role} (openai/x): no API key" in told(result, CONFIGURATION)
 
 
+@pytest.mark.parametrize("option", ["--subject", "--reference", "--adapter"])
+def test_an_empty_name_is_not_the_folder_one_stands_in(tmp_path: Path, option: str) -> None:
+    result = call("investigate", write_case(tmp_path), "--dry-run", option, "")
+    assert "is empty" in told(result, USAGE)
+
+
+def test_folders_of_runs_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    assert "is no folder" in call("doctor", "--runs", tmp_path / "file").stdout
+    for command in (("doctor", "--runs"), ("verify",), ("report",)):
+        result = call(*command, tmp_path / "loop")
+        assert result.exit_code == USAGE and "Traceback" not in result.output
+
+
+def test_what_an_exam_cannot_be_asked_for(tmp_path: Path) -> None:
+    exam = ("bench", "run", "drill", "--out", tmp_path / "exam", "--plan")
+    assert "known: base, wrong base, none" in told(call(*exam, "--track", "zzz"), USAGE)
+    assert "slurm or local" in told(call(*exam, "--cluster", "zzz"), USAGE)
+
+
 def test_a_fault_of_ours_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError), faults_told("runs/x"):
         raise ZeroDivisionError

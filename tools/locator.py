@@ -36,11 +36,11 @@ REWRITES_BASE = ("pissa", "olora", "corda", "eva", "loftq")
 class ModelLocator(Record):
     """Which model, from where. Goes from the command line to the worker and nowhere else."""
 
-    model: str = Field(min_length=1)
+    model: str
     """A local folder, a Hugging Face hub id, or behind an API `api:anthropic/MODEL`, `api:openai/MODEL`,
     `api:openai-chat/MODEL`."""
     revision: str | None = None
-    adapter: str | None = Field(default=None, min_length=1)
+    adapter: str | None = None
     """A PEFT adapter: a local folder or a hub id."""
     adapter_scale: float = Field(default=1.0, ge=0, le=1, exclude_if=lambda scale: scale == 1.0)
     """How much of the adapter's change is kept, of a LoRA: 1 is all of it, 0 the model without it."""
