@@ -49,9 +49,14 @@ def put_json(value: Any) -> None:
 
 
 def put_line(line: str) -> None:
-    """Write to stdout; once its reader has gone (`| head -1`) nothing more is written, and no command fails."""
+    """Write to stdout, in ASCII where it takes nothing else.
+
+    Once its reader has gone (`| head -1`) nothing more is written, and no command fails.
+    """
     try:
         typer.echo(line)
+    except UnicodeEncodeError:
+        put_line(line.encode("ascii", "backslashreplace").decode())
     except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

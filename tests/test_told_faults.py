@@ -200,6 +200,11 @@ def test_what_an_exam_cannot_be_asked_for(tmp_path: Path) -> None:
     exam = ("bench", "run", "drill", "--out", tmp_path / "exam", "--plan")
     assert "known: base, wrong base, none" in told(call(*exam, "--track", "zzz"), USAGE)
     assert "slurm or local" in told(call(*exam, "--cluster", "zzz"), USAGE)
+    assert "unknown reader 'zzz'" in told(call(*exam, "--reader", "zzz"), USAGE)
+    assert "cannot be read" in told(call(*exam, "--prices", tmp_path / "none"), USAGE)
+    assert call(*exam).exit_code == 0
+    report = call("bench", "report", tmp_path / "exam", "--against", "sistematic")
+    assert "did you mean 'systematic'" in told(report, USAGE)
 
 
 def test_a_fault_of_ours_keeps_its_traceback() -> None:
@@ -221,6 +226,18 @@ def test_a_reader_of_stdout_that_has_gone_fails_no_command() -> None:
     )
     os.close(writable)
     assert (done.returncode, done.stderr) == (3, b"")
+
+
+def test_a_terminal_that_knows_ascii_only_shows_the_rest_by_number() -> None:
+    source = "from agent.terminal import put\nput('\u03b1 is shown')"
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        capture_output=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"\\u03b1 is shown\n"), done.stderr
 
 
 HELP = """

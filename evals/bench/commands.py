@@ -110,6 +110,7 @@ def run(
         try:
             for name in (*everything, *chosen):
                 known(name)
+            check_given(reader, prices, cluster)
             wanted = Wanted(
                 everything=everything,
                 subset=chosen,
@@ -123,8 +124,6 @@ def run(
             plan = plan_exam(suite, out, wanted)
         except (SuiteError, ValueError) as error:
             fail(USAGE, str(error))
-        if cluster not in (None, "slurm", "local"):
-            fail(USAGE, f"--cluster {cluster!r} is not known; it is slurm or local")
     waiting = drivers.left(out, plan)
     say(f"{out}: {len(plan.sittings)} sittings, {len(waiting)} left")
     for pair, smallest in plan.detectable.items():
@@ -151,6 +150,20 @@ def run(
     if failed:
         fail(RESOURCES, f"{failed} sittings have no result; run the same command again to go on")
     say(f"all done: naturalist bench report {out}")
+
+
+def check_given(reader: str | None, prices: Path | None, cluster: str | None) -> None:
+    """Tell what every sitting would fail on once, before the first."""
+    from agent.case import Limits
+    from agent.cast import Provider, role_model
+    from agent.llm.prices import Prices
+
+    if cluster not in (None, "slurm", "local"):
+        fail(USAGE, f"--cluster {cluster!r} is not known; it is slurm or local")
+    Prices.load(prices)
+    if cluster is None:
+        # A key may be where the jobs run, and not here.
+        role_model("reader", reader, Limits(), Provider(prices=prices))
 
 
 def chosen_of(kind: type[Kind], what: str, given: str) -> Kind:
