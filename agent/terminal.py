@@ -16,21 +16,37 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from agent.exit_codes import (
+    CONFIGURATION,
+    EXIT_CODES,
+    INTERRUPTED,
+    LOCKED,
+    OK,
+    OURS,
+    RESOURCES,
+    USAGE,
+    VERIFY_FAILED,
+)
 from agent.safe_text import safe_text
 
-OK, OURS, USAGE, VERIFY_FAILED, CONFIGURATION, RESOURCES, LOCKED, INTERRUPTED = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    130,
-)
-EXIT_CODES = """Exit codes: 0 ok, 1 a fault of ours, 2 wrong usage or input, 3 verification failed,
-4 key, model or configuration, 5 resources (disk, memory, a provider that fails),
-6 the run is locked, 130 interrupted."""
+__all__ = [
+    "CONFIGURATION",
+    "EXIT_CODES",
+    "INTERRUPTED",
+    "LOCKED",
+    "OK",
+    "OURS",
+    "RESOURCES",
+    "USAGE",
+    "VERIFY_FAILED",
+    "Progress",
+    "ToldGroup",
+    "fail",
+    "faults_told",
+    "put",
+    "put_json",
+    "say",
+]
 
 
 def say(text: str) -> None:

@@ -6,9 +6,7 @@ import errno
 from typing import NamedTuple
 
 from agent.case import CaseError
-from agent.llm.faults import LLMError
-from agent.run_folder import RunDamaged, RunError, RunLocked
-from agent.terminal import (
+from agent.exit_codes import (
     CONFIGURATION,
     INTERRUPTED,
     LOCKED,
@@ -17,6 +15,8 @@ from agent.terminal import (
     USAGE,
     VERIFY_FAILED,
 )
+from agent.llm.faults import LLMError
+from agent.run_folder import RunDamaged, RunError, RunLocked
 from tools.boundary import WorkerCrash, WorkerError, WorkerRefused
 from tools.faults import SubjectRefused
 from tools.registry import ToolError
