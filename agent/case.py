@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from agent.environment import Environment
 from tools.locator import ModelLocator
 from tools.measures import Measure
-from tools.prompt import Message, Template, fill
+from tools.prompt import Template, fill
 from tools.registry import Record, ToolError, describe_faults, unknown
 
 
@@ -45,9 +45,9 @@ class Sampling(Record):
 class Limits(Record):
     """What a run may spend; None is no limit."""
 
-    minutes: float | None = None
-    tool_seconds: float | None = None
-    steps: int | None = 200
+    minutes: float | None = Field(default=None, gt=0)
+    tool_seconds: float | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=200, ge=1)
     tokens: int | None = Field(default=None, ge=1)
     """Of the investigating model, the judges and a subject behind an API, input and output together."""
     dollars: float | None = Field(default=None, gt=0)
@@ -163,7 +163,7 @@ def wrapped_templates(prompts: tuple[str, ...]) -> tuple[tuple[Template, ...], d
 def load_case(path: Path, changes: dict[str, Any] | None = None) -> Case:
     """Read a case file; `changes` replaces top-level fields. Raises `CaseError`, one line per fault."""
     try:
-        fields = tomllib.loads(path.read_text())
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CaseError(f"no case file at {path}; the shipped ones are in evals/cases/") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -171,8 +171,9 @@ def load_case(path: Path, changes: dict[str, Any] | None = None) -> Case:
     except tomllib.TOMLDecodeError as error:
         raise CaseError(f"{path} is not TOML: {error}") from None
     fields |= changes or {}
-    for template in fields.get("templates", []):
-        if isinstance(template, dict) and "history" in template:
+    templates = fields.get("templates")
+    for template in templates if isinstance(templates, list) else ():
+        if isinstance(template, dict) and isinstance(template.get("history"), list):
             template["history"] = [read_turn(turn) for turn in template["history"]]
     try:
         case = Case.model_validate(fields)
@@ -194,7 +195,7 @@ def read_turn(turn: Any) -> Any:
         and next(iter(turn)) in ("system", "user", "assistant")
     ):
         role, content = next(iter(turn.items()))
-        return Message(role=role, content=content)
+        return {"role": role, "content": content}
     return turn
 
 
@@ -202,8 +203,10 @@ def located(locator: ModelLocator, folder: Path) -> ModelLocator:
     """Make relative folders absolute; a name that is no folder beside the case stays a hub id."""
 
     def absolute(name: str | None) -> str | None:
-        if name is None:
-            return None
+        if not name:
+            return name
+        if "\0" in name:
+            raise CaseError(f"{name!r} is no name of a model")
         beside = (folder / name).resolve()
         return str(beside) if beside.exists() or name.startswith((".", "/")) else name
 

@@ -6,6 +6,7 @@ keeps their names and nothing of how they are reached.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,7 +144,8 @@ def own_investigator(name: str) -> Investigator:
         made = getattr(module, made_by)()
         if not callable(getattr(made, "next_turn", None)):
             raise TypeError(f"{made_by}() has no next_turn")
-    except (ImportError, OSError, SyntaxError, AttributeError, TypeError, ToolError) as error:
+    except Exception as error:  # noqa: BLE001
+        # Whatever a program of the user's own raises while it is made is told in the user's words.
         fail(
             CONFIGURATION,
             f"{name}: no investigator is there ({error}); give python:FILE.py:NAME, where NAME() returns an "
@@ -153,10 +155,23 @@ def own_investigator(name: str) -> Investigator:
     return made
 
 
-def client_for(name: str, url: str | None, key_env: str | None, provider: Provider) -> Client:
+def client_for(
+    name: str,
+    url: str | None,
+    key_env: str | None,
+    provider: Provider,
+    whose: str | None = None,
+) -> Client:
     """Return the client of a model; replies are kept where the command line says so."""
-    client = make_client(name, url, key_env, say=say, budget_s=60 * provider.retry_minutes)
-    return CassetteClient(provider.cassette, client) if provider.cassette else client
+    budget_s = 60 * provider.retry_minutes
+    client = make_client(name, url, key_env, say=say, budget_s=budget_s, whose=whose)
+    if provider.cassette is None:
+        return client
+    # Found out here, and not when the first reply is paid for.
+    written = provider.cassette if provider.cassette.exists() else provider.cassette.parent
+    if not os.access(written, os.W_OK):
+        raise ToolError(f"--cassette: {written} is not there or cannot be written")
+    return CassetteClient(provider.cassette, client)
 
 
 def known_prices(name: str, limits: Limits, file: Path | None) -> Prices:
@@ -187,7 +202,12 @@ def role_model(
     if not is_model(name):
         fail(USAGE, f"unknown {role} {name!r}; it is one of {KNOWN}, with @URL behind for a server")
     prices = known_prices(name, limits, provider.prices)
-    return name, client_for(name, url, None, provider), prices
+    whose = f"the {role} ({name})"
+    try:
+        return name, client_for(name, url, None, provider, whose), prices
+    except LLMError as error:
+        error.whose = whose
+        raise
 
 
 def make_panel(given: Sequence[str], limits: Limits, provider: Provider) -> JudgePanel | None:

@@ -27,6 +27,7 @@ from agent.terminal import (
     EXIT_CODES,
     RESOURCES,
     USAGE,
+    ToldGroup,
     fail,
     faults_told,
     put,
@@ -35,6 +36,7 @@ from agent.terminal import (
 )
 
 app = typer.Typer(
+    cls=ToldGroup,
     help="Investigate the behaviour of a language model; every finding is tested on unseen prompts. "
     + EXIT_CODES,
     no_args_is_help=True,
@@ -288,7 +290,7 @@ def call(
             arguments = json.loads(text)
         except (OSError, UnicodeDecodeError) as error:
             fail(USAGE, f"--args: {args[1:]} cannot be read: {error}")
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             fail(USAGE, f"--args is not JSON: {error}")
         if not isinstance(arguments, dict):
             fail(USAGE, '--args must be a JSON object, such as \'{"items": ["Hello"]}\'')

@@ -58,6 +58,8 @@ def torch_finding() -> Finding:
 
 def disk_finding(runs: Path) -> Finding:
     """Check that a run can be written."""
+    if runs.exists() and not runs.is_dir():
+        return ("FAULT", f"{runs} is no folder; use another --runs", RESOURCES)
     parent = next(each for each in (runs.resolve(), *runs.resolve().parents) if each.exists())
     free = shutil.disk_usage(parent).free / 2**20
     if not os.access(parent, os.W_OK):

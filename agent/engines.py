@@ -50,6 +50,9 @@ def check_engines(case: Case) -> None:
 
 def check_locator(role: str, locator: ModelLocator) -> None:
     """Raise `CaseError` for a name that no provider has, and for fields that its engine has no use for."""
+    if not locator.model or locator.adapter == "":
+        what = "adapter" if locator.model else "model"
+        raise CaseError(f"{role}: the name of the {what} is empty; give a folder or a hub id")
     name = api_name(locator)
     if name is not None and not is_model(name, PROVIDERS):
         known = ", ".join(f"{API}{provider}/MODEL" for provider in PROVIDERS)

@@ -29,7 +29,7 @@ from agent.set_reading import Place, carry_blobs, place_of, read_finished
 from agent.terminal import faults_told
 from agent.verify import Fault, VerifyResult, verify
 from tools.blobs import BlobStore
-from tools.registry import Record
+from tools.registry import Record, describe_faults
 from tools.worker_client import Worker
 
 PLAN = SET_PLAN
@@ -81,7 +81,10 @@ def read_plan(path: Path) -> SetPlan:
     """Return what a set is to run; raise `RunError` for a file that says nothing of the kind."""
     try:
         return SetPlan.model_validate_json((path / PLAN).read_text(encoding="utf-8"))
-    except (OSError, ValueError, ValidationError) as error:
+    except ValidationError as error:
+        fault = describe_faults("plan of a set", SetPlan, error)[0]
+        raise RunError(f"{path / PLAN} cannot be read: {fault}") from None
+    except (OSError, ValueError) as error:
         raise RunError(f"{path / PLAN} cannot be read: {error}") from None
 
 

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from agent.case import Case
 from agent.investigation import ExperimentEntry, Investigation
@@ -19,11 +21,13 @@ from agent.run_folder import FORMAT, RunError, RunFolder, no_collection, sync_fo
 from tools.boundary import Catalogue
 from tools.experiment import Experiment
 from tools.judging import Judge
+from tools.registry import Record, describe_faults
 from tools.worker_client import Worker
 
 ROOM = Path(__file__).parent
 REPLY_TURNS = 6
 """So many turns an investigator has after its sceptic; the run remembers them, so that older ones play again."""
+Stored = TypeVar("Stored", bound=Record)
 PACKAGES = ("numpy", "scipy", "torch", "transformers", "peft", "nnsight", "scikit-learn")
 
 
@@ -115,7 +119,7 @@ def read_run(path: Path) -> Investigation:
 
 def stored_case(path: Path) -> Case:
     """Return the case of a run, with the places of its models, for loading them again."""
-    return Case.model_validate(opened_event(RunFolder(path))["case"])
+    return stored(path, Case, opened_event(RunFolder(path)).get("case"))
 
 
 def stored_tools(path: Path) -> tuple[str, ...]:
@@ -128,7 +132,18 @@ def catalogue_of(folder: RunFolder) -> Catalogue:
     last = [event for event in folder.of_type("run_opened", "run_resumed")][-1:]
     if not last:
         raise RunError(f"{folder.path}: the log has no run_opened event")
-    return Catalogue.model_validate(last[0].data["catalogue"])
+    return stored(folder.path, Catalogue, last[0].data.get("catalogue"))
+
+
+def stored(path: Path, kind: type[Stored], value: Any) -> Stored:
+    """Return a record of the log; raise `RunError` for one that this version cannot read."""
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        fault = describe_faults(kind.__name__.lower(), kind, error)[0]
+        raise RunError(
+            f"{path}: its log cannot be read here, it may be of another version of naturalist ({fault})"
+        ) from None
 
 
 def with_catalogues(folder: RunFolder) -> Iterator[tuple[ExperimentEntry, Catalogue]]:

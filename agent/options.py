@@ -34,7 +34,9 @@ PriceFile = Annotated[
 ]
 RetryMinutes = Annotated[
     float,
-    typer.Option(min=0, help="So long a failing provider is asked again before the run stops."),
+    typer.Option(
+        min=0, max=525_600, help="So long a failing provider is asked again before the run stops."
+    ),
 ]
 Judges = Annotated[
     list[str] | None,

@@ -61,9 +61,9 @@ MEASURE: TypeAdapter[Measure] = TypeAdapter(Measure)
 
 def write_report(folder: Path) -> Path:
     """Build the report of the run in `folder` and write report.json, .md and .html; return their folder."""
+    report = build_report(read_run(folder))
     target = folder / "report"
     target.mkdir(exist_ok=True)
-    report = build_report(read_run(folder))
     for name, content in rendered(report).items():
         unfinished = target / f".{name}.unfinished"
         unfinished.write_text(content, encoding="utf-8")

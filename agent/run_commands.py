@@ -40,6 +40,8 @@ def verify(run_path: RunPath, as_json: AsJson = False) -> None:
     else:
         for fault in result.faults:
             put(f"{fault.where}: {fault.what}")
+        for note in result.notes:
+            put(f"note: {note}")
         put(
             f"{len(result.faults)} faults"
             if result.faults

@@ -25,10 +25,12 @@ class ScriptedInvestigator:
         """Read a JSON list of turns; raise `CaseError`, one line per fault."""
         try:
             listed = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(listed, list):
+                raise CaseError(f"the script {path} is no list of turns")
             turns = [Turn.model_validate(each) for each in listed]
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise CaseError(f"the script {path} cannot be read: {error}") from None
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise CaseError(f"the script {path} is not JSON: {error}") from None
         except ValidationError as error:
             raise CaseError("\n".join(describe_faults(str(path), Turn, error))) from None

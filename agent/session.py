@@ -12,9 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from agent.api_worker import api_worker
 from agent.budget import Budget
-from agent.case import Case, load_case, located
+from agent.case import Case, CaseError, Limits, load_case, located
 from agent.cast import Cast, Provider, Roles, known_prices, make_cast, same_roles, seat
 from agent.earlier_runs import count_earlier, told
 from agent.engines import api_name, check_engines
@@ -33,7 +35,7 @@ from agent.words import WordsAside
 from tools.boundary import DEFAULT_CATALOGUE, Catalogue
 from tools.judging import needs_judges
 from tools.locator import ModelLocator, described_in
-from tools.registry import Record, ToolError, unknown
+from tools.registry import Record, ToolError, describe_faults, unknown
 from tools.remote import OnProgress
 from tools.sequential import alpha_share
 from tools.worker_client import ProcessWorker, Worker
@@ -81,10 +83,18 @@ def changed_case(
         changes["without"] = tuple(without)
     given = {name: value for name, value in limits.items() if value is not None}
     if given:
-        changes["limits"] = case.limits.model_copy(update=given)
+        changes["limits"] = changed_limits(case.limits, given)
     case = reached(case.model_copy(update=changes), models)
     check_engines(case)
     return case
+
+
+def changed_limits(limits: Limits, given: dict[str, float]) -> Limits:
+    """Return the limits with those given in their place; raise `CaseError` for one that is none."""
+    try:
+        return Limits.model_validate(limits.model_dump() | given)
+    except ValidationError as error:
+        raise CaseError("\n".join(describe_faults("--budget", Limits, error))) from None
 
 
 def reached(case: Case, models: Models) -> Case:

@@ -6,7 +6,6 @@ Faults become one clear line and a documented exit code; only faults of ours kee
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import sys
@@ -14,22 +13,40 @@ from collections.abc import Generator
 from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
+from agent.exit_codes import (
+    CONFIGURATION,
+    EXIT_CODES,
+    INTERRUPTED,
+    LOCKED,
+    OK,
+    OURS,
+    RESOURCES,
+    USAGE,
+    VERIFY_FAILED,
+)
 from agent.safe_text import safe_text
 
-OK, OURS, USAGE, VERIFY_FAILED, CONFIGURATION, RESOURCES, LOCKED, INTERRUPTED = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    130,
-)
-EXIT_CODES = """Exit codes: 0 ok, 1 a fault of ours, 2 wrong usage or input, 3 verification failed,
-4 key, model or configuration, 5 resources (disk, memory, a provider that fails),
-6 the run is locked, 130 interrupted."""
+__all__ = [
+    "CONFIGURATION",
+    "EXIT_CODES",
+    "INTERRUPTED",
+    "LOCKED",
+    "OK",
+    "OURS",
+    "RESOURCES",
+    "USAGE",
+    "VERIFY_FAILED",
+    "Progress",
+    "ToldGroup",
+    "fail",
+    "faults_told",
+    "put",
+    "put_json",
+    "say",
+]
 
 
 def say(text: str) -> None:
@@ -39,12 +56,27 @@ def say(text: str) -> None:
 
 def put(text: str) -> None:
     """Write data to stdout, harmless whatever it holds."""
-    typer.echo(safe_text(text))
+    put_line(safe_text(text))
 
 
 def put_json(value: Any) -> None:
     """Write one JSON document to stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=True, sort_keys=True))
+    put_line(json.dumps(value, indent=2, ensure_ascii=True, sort_keys=True))
+
+
+def put_line(line: str) -> None:
+    """Write to stdout, in ASCII where it takes nothing else.
+
+    Once its reader has gone (`| head -1`) nothing more is written, and no command fails.
+    """
+    try:
+        typer.echo(line)
+    except UnicodeEncodeError:
+        put_line(line.encode("ascii", "backslashreplace").decode())
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def fail(code: int, text: str) -> NoReturn:
@@ -55,41 +87,34 @@ def fail(code: int, text: str) -> NoReturn:
 
 @contextlib.contextmanager
 def faults_told(run: str | None = None) -> Generator[None]:
-    """Turn the faults of users and of the world into one line and an exit code."""
-    from agent.case import CaseError
-    from agent.llm.faults import LLMError
-    from agent.run_folder import RunDamaged, RunError, RunLocked
-    from tools.boundary import WorkerCrash, WorkerError, WorkerRefused
-    from tools.registry import ToolError
+    """Turn the faults of users and of the world into one line and an exit code.
 
-    again = f" What was done is kept; go on with: naturalist resume {run}" if run else ""
-    expected: dict[type[BaseException], tuple[int, str]] = {
-        CaseError: (USAGE, ""),
-        ToolError: (USAGE, ""),
-        RunLocked: (LOCKED, "; wait for it, or stop that process"),
-        RunDamaged: (VERIFY_FAILED, "; `naturalist verify` says what is still readable"),
-        RunError: (USAGE, ""),
-        WorkerError: (OURS, f".{again}"),
-    }
+    The command line stands in one of these as a whole; a command needs its own where there is a `run` that
+    can be resumed.
+    """
     try:
         yield
-    except WorkerRefused as error:
-        codes = {"resources": RESOURCES, "catalogue": USAGE}
-        fail(codes.get(error.kind, CONFIGURATION), str(error))
-    except tuple(expected) as error:
-        if isinstance(error, WorkerCrash) and error.trace:
-            sys.stderr.write(safe_text(error.trace) + "\n")
-        code, advice = next(expected[kind] for kind in expected if isinstance(error, kind))
-        fail(code, f"{error}{advice}")
-    except LLMError as error:
-        wrong = error.kind in ("auth", "invalid")
-        fail(CONFIGURATION if wrong else RESOURCES, f"{error.whose}: {error}.{again}")
-    except KeyboardInterrupt:
-        fail(INTERRUPTED, f"interrupted.{again}")
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            fail(RESOURCES, f"no space left on the disk.{again or ' Free some and try again.'}")
+    except (typer.Exit, typer.Abort, TyperException):
         raise
+    except (Exception, KeyboardInterrupt) as error:
+        # What is known of faults is imported when there is one: `--help` waits for nothing.
+        from agent.told_faults import told
+
+        found = told(error, run)
+        if found is None:
+            raise
+        if found.trace:
+            sys.stderr.write(safe_text(found.trace) + "\n")
+        fail(found.code, found.line)
+
+
+class ToldGroup(TyperGroup):
+    """The command line as a whole: a fault in any command is told."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with faults_told():
+            return super().invoke(ctx)
 
 
 class Progress:

@@ -11,11 +11,11 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from agent.investigation import Exchange
+from agent.opening import opened_event
 from agent.run_folder import RunError, RunFolder
 from tools.registry import Record
 
@@ -61,13 +61,12 @@ def read_word(line: str) -> Word | None:
 def say_to(folder: Path, text: str) -> Word:
     """Leave a word for the run; raises `RunError` where nobody will read it."""
     log = RunFolder(folder)
-    opened = next(log.of_type("run_opened"), None)
-    told: dict[str, Any] = opened.data if opened else {}
+    opened = opened_event(log)
     if any(event.type == "run_ended" for event in log.events):
         raise RunError(
             f"{folder}: the investigation is over; `naturalist report {folder}` shows it"
         )
-    who = str(told.get("investigator", ""))
+    who = str(opened.get("investigator", ""))
     if not hears(who):
         raise RunError(f"{folder}: the investigator is {who!r}, a program that reads no words")
     text = " ".join(text.split())

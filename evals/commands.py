@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.case import located
-from agent.engines import check_locator
 from agent.options import SubjectKeyEnv, SubjectUrl
 from agent.terminal import (
     CONFIGURATION,
@@ -20,7 +18,9 @@ from agent.terminal import (
     put_json,
     say,
 )
-from tools.locator import ModelLocator
+
+if TYPE_CHECKING:
+    from tools.locator import ModelLocator
 
 organisms = typer.Typer(
     help="Models whose hidden behaviour is known: list them, make one, check one.",
@@ -65,7 +65,7 @@ def make(
         Path | None,
         typer.Option(help="A base of the family's curriculum, instead of the shipped one."),
     ] = None,
-    threads: Annotated[int, typer.Option(help="CPU threads of the training.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the training.")] = 1,
     prompted: Annotated[
         bool,
         typer.Option("--prompted", help="No training: a chat model under a hidden system prompt."),
@@ -84,6 +84,8 @@ def make(
     if prompted != (on is not None):
         fail(USAGE, "--prompted and --on MODEL go together")
     if on is not None:
+        from tools.locator import ModelLocator
+
         locator = ModelLocator(model=on, base_url=subject_url, key_env=subject_key_env)
         put_prompted(spec_file, locator, out, seed, as_json)
         return
@@ -113,6 +115,8 @@ def put_prompted(
     spec_file: Path, on: ModelLocator, out: Path, seed: int | None, as_json: bool
 ) -> None:
     """Write a prompted organism and tell where it is."""
+    from agent.case import located
+    from agent.engines import check_locator
     from evals.organisms.prompted import PromptedError, load_prompted, make_prompted
 
     with faults_told():

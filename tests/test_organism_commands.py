@@ -207,3 +207,33 @@ def test_a_check_compares_what_it_measures_with_the_data_sheet(
 def test_what_is_no_organism_is_said_to_be_none(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["organisms", "check", str(tmp_path)])
     assert result.exit_code == 2 and "no finished organism" in result.stderr
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 3}', '{"files": {}}'])
+def test_an_organism_with_damaged_lists_is_one_line(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    for name in ("checksums.json", "truth.json", "datasheet.json"):
+        (folder / name).write_text(content)
+    checked = RUNNER.invoke(app, ["organisms", "check", str(folder)])
+    planned = RUNNER.invoke(
+        app, ["bench", "run", f"folder:{tmp_path}", "--out", str(tmp_path / "exam"), "--plan"]
+    )
+    assert checked.exit_code == 4 and planned.exit_code in (2, 4)
+    for result in (checked, planned):
+        assert str(folder) in result.stderr.splitlines()[-1] and "Traceback" not in result.stderr
+
+
+def test_a_prompted_organism_does_not_overwrite_what_it_did_not_make(tmp_path: Path) -> None:
+    file, out = tmp_path / "spec.toml", tmp_path / "out"
+    file.write_text(
+        'kind = "word"\nvalues = ["kite", "drum", "bell", "rose"]\nsystem = "Say {value}."\n'
+    )
+    command = ["organisms", "make", str(file), "--prompted", "--on", "a/b", "--out", str(out)]
+    out.mkdir()
+    (out / "truth.json").write_text("mine")
+    refused = RUNNER.invoke(app, command)
+    assert refused.exit_code == 4 and "holds other files" in refused.stderr
+    assert [path.read_text() for path in out.iterdir()] == ["mine"]
+    (out / "truth.json").unlink()
+    assert [RUNNER.invoke(app, command).exit_code for _ in range(2)] == [0, 0]

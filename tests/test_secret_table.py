@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from evals.organisms.files import write_json
 from evals.organisms.secret_table import rank_by, secret_table, table_of
 
@@ -51,3 +53,8 @@ def test_the_sheets_of_a_folder_are_read(tmp_path: Path) -> None:
         "mixed",
         "narrow",
     ]
+
+
+def test_a_folder_without_data_sheets_is_no_empty_table(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no data sheet is there"):
+        table_of(tmp_path)

@@ -13,6 +13,7 @@ import importlib.util
 import json
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -132,6 +133,8 @@ def load_module(reference: str) -> tuple[ModuleType, str]:
     if not path:
         path, name = reference, "TOOLS"
     if not path.endswith(".py"):
+        if not all(part.isidentifier() for part in path.split(".")):
+            raise ToolError(f"{path!r} is no Python module; give FILE.py or the name of a module")
         return importlib.import_module(path), name
     if not Path(path).is_file():
         raise ToolError(f"no file {path}")
@@ -141,8 +144,21 @@ def load_module(reference: str) -> tuple[ModuleType, str]:
     module = importlib.util.module_from_spec(spec)
     # Annotations are looked up through sys.modules when a tool is made.
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise ToolError(
+            f"{path} cannot be imported: {type(error).__name__}: {one_line(error)}{line_in(path, error)}"
+        ) from error
     return module, name
+
+
+def line_in(path: str, error: BaseException) -> str:
+    """Return where in a file an exception was raised, in brackets; nothing where that is not known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = Path(path).resolve()
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == own]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 def call_tool(

@@ -11,8 +11,10 @@ from pathlib import Path
 from agent.investigation import NOTHING_SPENT
 from agent.llm.conversation import Client, Reply, Request
 from agent.llm.faults import LLMError
-from tools.registry import Record
+from tools.registry import Record, ToolError
 
+BEGINS = b'{"key":'
+"""What every line of a cassette begins with."""
 WRITING = threading.Lock()
 """Judges answer several requests at a time, and may share a file with the investigator."""
 
@@ -95,13 +97,27 @@ class CassetteClient:
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """Return the entries of a cassette; a last line that was cut off in the middle is taken away."""
+    """Return the entries of a cassette; a last line that was cut off in the middle is taken away.
+
+    Raises `ToolError` for a file that is none, and leaves that as it is.
+    """
     if not path.exists():
         return []
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
-    if whole < len(content):
+    tail = content[whole:]
+    entries: list[Entry] = []
+    try:
+        for line in content[:whole].split(b"\n")[:-1]:
+            entries.append(Entry.model_validate_json(line))
+        if tail[: len(BEGINS)] != BEGINS[: len(tail)]:
+            raise ValueError
+    except ValueError:
+        raise ToolError(
+            f"{path}: line {len(entries) + 1} is no reply on file; give a cassette, or a new name for one"
+        ) from None
+    if tail:
         # A process killed while it wrote: the next line must not be joined to this one.
         with path.open("r+b") as file:
             file.truncate(whole)
-    return [Entry.model_validate_json(line) for line in content[:whole].splitlines()]
+    return entries

@@ -23,6 +23,21 @@ def address_of(owner: Owner, base_url: str | None) -> str:
     return base_url or os.environ.get(ADDRESS_OF[owner]) or OWN_ADDRESS[owner]
 
 
+def check_address(base_url: str | None) -> None:
+    """Raise `LLMError` for what is no address of a server; a port that is none counts as that."""
+    if base_url is None:
+        return
+    try:
+        parts = urlsplit(base_url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or any(mark.isspace() for mark in base_url):
+        raise LLMError(
+            "invalid", f"{base_url!r} is no address of a server; give one as http://HOST:PORT/v1"
+        )
+
+
 def is_own(owner: Owner, address: str) -> bool:
     """Say whether an address is the provider's own host."""
     host, own = host_of(address), host_of(OWN_ADDRESS[owner])

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from agent.llm.breaker import breaker_of
 from agent.llm.conversation import Client
 from agent.llm.faults import LLMError
-from agent.llm.keys import Owner, address_of, named_key
+from agent.llm.keys import Owner, address_of, check_address, named_key
 from agent.llm.retrying import BUDGET_S, RetryingClient, Say
 
 PROVIDERS = ("anthropic", "openai", "openai-chat")
@@ -41,18 +41,21 @@ def make_client(
     say: Say = lambda text: None,
     sleep: Callable[[float], None] = time.sleep,
     budget_s: float = BUDGET_S,
+    whose: str | None = None,
 ) -> Client:
     """Return a client that retries, for the provider of `name`; raise `LLMError` without credentials.
 
     Keys and, where none is given, base URLs come from the environment; `key_env` names the variable of
-    a server's own key. `sleep` waits between tries, for `budget_s` in all. Inspect retries by itself.
+    a server's own key. `sleep` waits between tries, for `budget_s` in all; `whose` is said of failures, as
+    in `RetryingClient`. Inspect retries by itself.
     """
     provider, _, model = name.partition("/")
     if provider == INSPECT:
         return inspect_client(model, base_url, key_env)
+    check_address(base_url)
     key = named_key(OWNERS[provider], base_url, key_env)
     inner, breaker = MAKERS[provider](key, base_url), breaker_of(provider, base_url)
-    return RetryingClient(inner, budget_s, say=say, sleep=sleep, breaker=breaker)
+    return RetryingClient(inner, budget_s, say=say, sleep=sleep, breaker=breaker, whose=whose)
 
 
 def anthropic_client(key: str | None, base_url: str | None) -> Client:

@@ -31,10 +31,12 @@ class RetryingClient:
         sleep: Callable[[float], None] = time.sleep,
         say: Say = lambda text: None,
         breaker: CircuitBreaker | None = None,
+        whose: str | None = None,
     ) -> None:
+        """`whose` provider fails is told to users; the investigator's by default."""
         self.inner, self.budget_s = inner, budget_s
         self.clock, self.sleep, self.say = clock, sleep, say
-        self.breaker = breaker
+        self.breaker, self.whose = breaker, whose
 
     def generate(self, request: Request) -> Reply:
         """Send a request until it succeeds, or until its time is used up; raise the last `LLMError`."""
@@ -73,7 +75,11 @@ class RetryingClient:
             self.sleep(pause)
 
     def _tried(self, request: Request) -> Reply:
-        reply = self.inner.generate(request)
+        try:
+            reply = self.inner.generate(request)
+        except LLMError as error:
+            error.whose = self.whose or error.whose
+            raise
         if self.breaker is not None:
             self.breaker.succeeded()
         return reply

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -26,6 +27,7 @@ bench = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+Kind = TypeVar("Kind", bound=Enum)
 Out = Annotated[Path, typer.Option(help="The exam's folder; a second start goes on with it.")]
 OutArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The exam's folder.")]
 ReaderModel = Annotated[
@@ -72,9 +74,12 @@ def run(
             help="Models held at a time, each shared by some of the processes; as many as processes.",
         ),
     ] = None,
-    hours: Annotated[float | None, typer.Option(help="Begin nothing new after so long.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0, help="Begin nothing new after so long.")
+    ] = None,
     cluster: Annotated[
-        str | None, typer.Option(help="'slurm' or 'local': submit each sitting as a job.")
+        str | None,
+        typer.Option(help="'slurm' or 'local': submit each sitting as a job."),
     ] = None,
     developing: Annotated[
         bool,
@@ -105,12 +110,15 @@ def run(
         try:
             for name in (*everything, *chosen):
                 known(name)
+            check_given(reader, prices, cluster)
             wanted = Wanted(
                 everything=everything,
                 subset=chosen,
                 seeds=seeds,
                 null_runs=usual_null_runs(suite) if null_runs is None else null_runs,
-                tracks=tuple(ReferenceTrack(each) for each in track or ("base",)),
+                tracks=tuple(
+                    chosen_of(ReferenceTrack, "track", each) for each in track or ("base",)
+                ),
                 developing=developing,
             )
             plan = plan_exam(suite, out, wanted)
@@ -142,6 +150,30 @@ def run(
     if failed:
         fail(RESOURCES, f"{failed} sittings have no result; run the same command again to go on")
     say(f"all done: naturalist bench report {out}")
+
+
+def check_given(reader: str | None, prices: Path | None, cluster: str | None) -> None:
+    """Tell what every sitting would fail on once, before the first."""
+    from agent.case import Limits
+    from agent.cast import Provider, role_model
+    from agent.llm.prices import Prices
+
+    if cluster not in (None, "slurm", "local"):
+        fail(USAGE, f"--cluster {cluster!r} is not known; it is slurm or local")
+    Prices.load(prices)
+    if cluster is None:
+        # A key may be where the jobs run, and not here.
+        role_model("reader", reader, Limits(), Provider(prices=prices))
+
+
+def chosen_of(kind: type[Kind], what: str, given: str) -> Kind:
+    """Return what is called so; raise `ToolError` for a name that there is not."""
+    from tools.registry import ToolError, unknown
+
+    names = [each.value for each in kind]
+    if given not in names:
+        raise ToolError(f"--{what}: {unknown(what, given, names)}")
+    return kind(given)
 
 
 @bench.command("sitting")

@@ -19,6 +19,7 @@ from evals.bench.plan import read_plan
 from evals.bench.records import SittingResult
 from evals.bench.scores import Board, score
 from evals.bench.standings import IDENTIFY
+from tools.registry import ToolError, unknown
 
 OWN_PAGES = ChoiceLoader(
     [FileSystemLoader(Path(__file__).parent / "pages"), FileSystemLoader(PAGES)]
@@ -30,10 +31,13 @@ def board(folder: Path, *, against: str | None = None, tasks: Sequence[str] = (I
     """Return the board of an exam from its plan and the results that are there, finished or not.
 
     `against` and `tasks` as in `score`. A file that is no result of a planned sitting is named on the
-    board and counted nowhere. Raises `RunError` where there is no plan.
+    board and counted nowhere. Raises `RunError` where there is no plan, `ToolError` for an unknown `against`.
     """
     plan = read_plan(folder)
     planned = {each.name: each for each in plan.sittings}
+    names = sorted({each.investigator for each in plan.sittings})
+    if against is not None and against not in names:
+        raise ToolError(f"--against: {unknown('investigator', against, names)}")
     results: list[SittingResult] = []
     unreadable: list[str] = []
     for path in sorted((folder / RESULTS).glob("*.json")):

@@ -21,7 +21,7 @@ from evals.organisms.case_files.cases import PEOPLE
 from evals.organisms.families.family import Secrets, Truth, Variant
 from evals.organisms.prompted import Prompted
 from evals.organisms.registry import DEVELOPED_ON, FAMILIES, ON_SHIPPED_BASE, SHIPPED, base_of
-from tools.locator import ModelLocator, described_in
+from tools.locator import ModelLocator, described_in, read_json
 from tools.registry import unknown
 
 CASES = {
@@ -111,8 +111,10 @@ def specimens_of(suite: str, secret: str, out: Path) -> list[Specimen]:
 def built_in(folder: Path, suite: str, secret: str) -> Iterable[Specimen]:
     """Yield the finished builds of a folder; one that missed its gates has no checksums and is left out."""
     for path in sorted(folder.glob("*/checksums.json")):
-        stored = json.loads((path.parent / "truth.json").read_text(encoding="utf-8"))
-        sheet = json.loads((path.parent / "datasheet.json").read_text(encoding="utf-8"))
+        stored = read_json(path.parent / "truth.json", str(path.parent))
+        sheet = read_json(path.parent / "datasheet.json", str(path.parent))
+        if stored.get("family") not in SECRETS or "variant" not in stored:
+            raise SuiteError(f"{path.parent}: its truth.json names no family and variant of ours")
         yield Specimen(
             handle=handle_of(secret, path.parent.name),
             family=stored["family"],

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import typer
 
+from agent.terminal import faults_told
 from evals.organisms.curriculum.curricula import CURRICULA
 from evals.organisms.foundry import (
     BASE,
@@ -57,8 +59,19 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run one command; 1 when a build misses its gates, or a phenomenon is not there."""
-    arguments = parser().parse_args()
+    """Run one command; 1 when a build misses its gates, or a phenomenon is not there.
+
+    What is wrong with a path or a file is told as `naturalist` tells it, with its exit codes.
+    """
+    try:
+        with faults_told():
+            return run(parser().parse_args())
+    except typer.Exit as told:
+        return told.exit_code
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command that was parsed."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if arguments.command == "train-base":
         begin: Path | None = arguments.begin

@@ -11,7 +11,8 @@ from evals.organisms.families.family import Gate, told_value
 from evals.organisms.foundry import examine, file_digest, with_adapter
 from evals.organisms.gates.health import again
 from evals.organisms.registry import FAMILIES, base_of, load_truth
-from tools.locator import SUBJECT
+from tools.faults import SubjectRefused
+from tools.locator import SUBJECT, read_json
 from tools.registry import Record
 
 CLOSE = 0.02
@@ -32,14 +33,19 @@ def check_organism(folder: Path, base: Path | None = None, threads: int = 1) -> 
     """Return the outcome for every file and every gate; the gates are measured on the packed files.
 
     One thread by default, as builds are measured: another number of them adds up in another order.
+    Raises `SubjectRefused` for lists that cannot be read.
     """
     torch.set_num_threads(threads)
-    listed = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))["files"]
+    listed = read_json(folder / "checksums.json", str(folder)).get("files")
+    if not isinstance(listed, dict):
+        raise SubjectRefused(f"{folder}: checksums.json lists no files; it is damaged")
     found = [check_file(folder, name, digest) for name, digest in sorted(listed.items())]
-    sheet = json.loads((folder / "datasheet.json").read_text(encoding="utf-8"))
+    sheet = read_json(folder / "datasheet.json", str(folder))
     if (folder / SUBJECT).is_file():
         # Nothing was trained: its truth is its prompt, and there is nothing to measure.
         return found
+    if sheet.get("family") not in FAMILIES or not {"base", "gates"} <= sheet.keys():
+        raise SubjectRefused(f"{folder}: its datasheet.json is of no organism of ours")
     base = base or base_of(sheet["family"])
     same = file_digest(base / "model.safetensors") == sheet["base"]
     found.append(

@@ -184,8 +184,10 @@ def make_prompted(spec: PromptedSpec, on: ModelLocator, out: Path, beside: Path)
     """Write the organism: subject, truth, data sheet, checksums and its case; return the truth.
 
     Nothing is loaded and nothing asked. `beside` is the folder to which the declaration's case is relative.
-    Raises `PromptedError` for a case that cannot be read.
+    Raises `PromptedError` for a case that cannot be read, and for a folder with something else in it.
     """
+    if out.is_dir() and any(out.iterdir()) and not (out / SUBJECT).is_file():
+        raise PromptedError(f"{out} holds other files, which stay as they are; give a new --out")
     drawn = spec.drawn()
     told = spec.told
     if told is not None and Path(on.model) == base_of(told.name):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from errno import ENOENT
 from pathlib import Path
 from typing import Any
 
-from evals.organisms.files import read_json
 from tools import statistics as stats
+from tools.locator import read_json
 
 READERS = ("decoder", "lens")
 COLUMNS = (
@@ -61,5 +62,8 @@ def share_told(right: int, n: int) -> str:
 
 
 def table_of(folder: Path) -> str:
-    """Return the table of all builds below a folder."""
-    return secret_table(read_json(path) for path in sorted(folder.glob("*/datasheet.json")))
+    """Return the table of all builds below a folder; raise `FileNotFoundError` where there is none."""
+    found = sorted(folder.glob("*/datasheet.json"))
+    if not found:
+        raise FileNotFoundError(ENOENT, "no data sheet is there", str(folder / "*/datasheet.json"))
+    return secret_table(read_json(path, str(path.parent)) for path in found)
