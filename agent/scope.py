@@ -207,7 +207,7 @@ def excluded_levels(investigation: Investigation, prediction: Prediction, slot: 
             continue
         if other.measure != prediction.measure or slot not in levels_set(other):
             continue
-        for rival, outcome in zip(other.rivals, verdict.rivals, strict=True):
+        for rival, outcome in zip(other.rivals, verdict.rivals, strict=False):
             if outcome.excluded and rival.arm is not None:
                 found |= {
                     edit.level
