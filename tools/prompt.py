@@ -1,9 +1,8 @@
 """Prompts, their edits, and the arms of a comparison, as plain records.
 
-A `Prompt` is a conversation that the subject continues. A `PromptItem` is a prompt filled from a
-template, with the slot values it was filled with. A `Transform` turns one item into another that
-differs in one respect. An `Arm` says which model, which transform and which intervention: two arms
-make a contrast, and every tool and every confirmation speaks of arms in this form.
+A `Prompt` is a conversation that the subject continues. A `PromptItem` is a prompt filled from a template, with the
+slot values it was filled with. A `Transform` turns one item into another that differs in one respect. An `Arm` says
+which model, which transform and which intervention: two arms make a contrast, in which every tool speaks.
 """
 
 from __future__ import annotations
