@@ -26,13 +26,15 @@ NEGATIONS = ("no", "not", "none", "nothing", "never", "without")
 ABSENCE = re.compile(
     r"(?<![.,;:] )\b(not|no|none|nothing|nor|neither|never|cannot|hardly|barely|scarcely|little|small\w*|slight\w*|"
     r"minor|weak\w*|at most|only|below|less than|same|alike|equal\w*|as (often|much)|unchanged|unaffected|"
-    r"independent\w*|irrelevant|indifferent|refuted|excluded|ruled out|fails?|failed|absent)\b|n't\b"
+    r"independent\w*|irrelevant|indifferent|refuted|excluded|ruled out|fails?|failed|absent|"
+    r"like|indistinguishable|insensitive|harmless)\b|n't\b"
 )
 """What any reading of a refuted prediction, or of an equivalence, has to hold; ", not X" is a contrast of two names."""
 HEDGE = re.compile(
     r"\b(not (yet |been )?(settled|clear|decided|certain|known|enough)|no claim|nothing (here )?says|cannot|"
     r"un(settled|clear|decided|certain|known)|inconclusive|open|may|might|could|perhaps|possibl[ye]|whether|"
-    r"suggests?|points? to|seems?|if anything|too (little|few|weak)|more data)\b"
+    r"suggests?|points? to|seems?|if anything|too (little|few)|weak|probabl[ye]|likely|"
+    r"more (data|prompts|templates))\b"
 )
 """What leaves something open."""
 NO_EFFECT = re.compile(

@@ -40,7 +40,7 @@ from tools.measures import ProbeReading, words
 from tools.prompt import Arm
 
 IN_VALUES = 2
-"""A word stands for a level when so many of the level's values have it, and no other level's."""
+"""A word stands for a level when so many of its values have it, half of them at least, and no other level's."""
 FEWEST_STRANGE = 2
 """So many telling words that stand nowhere else, in a reading that names nothing of what was changed."""
 INSIDE = (
@@ -88,8 +88,8 @@ class Held:
     inside: bool
     """Whether it looks into the model."""
     shown: Shown = Shown("")
-    changed: str | None = None
-    """What was done in any arm, what was excluded and what was claimed; None where that is not asked."""
+    changed: str = " "
+    """What was done in any arm, what was excluded and what was claimed."""
     rivals: tuple[str, ...] = ()
     """Telling stems of the rivals that the investigator named and that were excluded."""
     what: str = "neither the statement nor its controls hold"
@@ -114,8 +114,8 @@ def every_name(investigation: Investigation) -> Iterator[tuple[str, Known]]:
             yield slot, Known(f"a slot of the case, {of}")
             yield from ((level, Known(f"a level of {of}")) for level in levels)
             for word, counts in words_of_levels(levels).items():
-                if len(counts) == 1 and counts.total() >= IN_VALUES:
-                    (level,) = counts
+                (level, count), *more = counts.items()
+                if not more and count >= max(IN_VALUES, len(levels[level]) / 2):
                     yield word, Known(f"said at level {in_ticks(level)} of {of}", (level,))
     for registration in investigation.registrations.values():
         for edit in differing_edits(registration.prediction):
@@ -214,7 +214,7 @@ def beyond(prose: Prose, held: Held, known: dict[str, Known], question: str) -> 
         *inside_beyond(said, held, stems([question])),
         *against(said, held.shown, linked=linked),
     ]
-    if not told and not linked and held.changed is not None:
+    if not told and not linked and held.shown.kind in ("effect", "opened"):
         told += names_nothing(said, held, known, stems([question]))
     return tuple(told)
 
@@ -283,7 +283,6 @@ def insides_in(clause: str) -> list[str]:
 
 def names_nothing(said: str, held: Held, known: dict[str, Known], asked: str) -> Iterator[str]:
     """Yield that a reading names nothing of what was changed, where it says something in words of its own."""
-    assert held.changed is not None
     found = {stem(word) for word in words(said) if telling(word)}
     ours = {key for key, name in known.items() if has(held.changed, map(stem, name.within))}
     if has(stems([said]), (*held.shown.treatment, *held.shown.control)) or found & ours:

@@ -61,6 +61,7 @@ UNTESTED = re.compile(
 
 def stem(word: str) -> str:
     """Return a word without its common endings, so that "versions" and "version" are one."""
+    word = word.removesuffix("'s")
     if word.endswith("ies"):
         return f"{word.removesuffix('ies')}y"
     word = word.removesuffix("s") if not word.endswith("ss") else word
