@@ -71,12 +71,10 @@ class Dose(Record):
 
 
 class TemplateChoice(Record):
-    """Which unseen templates a prediction is tested on, by the slots that they show."""
+    """Templates by the slots that they show."""
 
     showing: tuple[str, ...] = ()
-    """Slots that a template must show."""
     hiding: tuple[str, ...] = ()
-    """Slots that it must not show."""
 
     @model_validator(mode="after")
     def chooses(self) -> TemplateChoice:
@@ -136,7 +134,7 @@ class Prediction(Record):
     must show it."""
     population: str = "case"
     templates: TemplateChoice | None = Field(default=None, exclude_if=lambda choice: choice is None)
-    """For a claim about templates that show a slot, or do not: only such are tested on, and the statement says so."""
+    """To test on templates that show, or do not show, some slots."""
     clusters: int = Field(default=12, ge=1, le=400)
     """Unseen templates to test on; the unit of the statistics. More of them tell most."""
     per_cluster: int = Field(default=16, ge=1, le=400)
