@@ -181,7 +181,7 @@ def statements(investigation: Investigation) -> tuple[dict[str, Any], ...]:
         {
             "id": each.id,
             "statement": statement_of(each.prediction, investigation.verdicts[each.id]),
-            "prediction": each.prediction.model_dump(mode="json", exclude_defaults=True),
+            "prediction": each.prediction.model_dump(mode="json", exclude_none=True),
         }
         for each in challenged(investigation)
     )

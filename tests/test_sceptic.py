@@ -12,8 +12,9 @@ from agent.budget import Budget
 from agent.finding import findings
 from agent.investigation import Investigation, ToolCall, Turn
 from agent.language_model import LanguageModelInvestigator
-from agent.loop import run
+from agent.loop import run, statements
 from agent.opening import open_run, resume_run
+from agent.prediction import Prediction
 from agent.rendering import write_report
 from agent.sceptic import contrast_of
 from agent.scripted import ScriptedInvestigator
@@ -100,6 +101,14 @@ def test_a_finding_that_stands_the_challenge_stays_supported(tmp_path: Path) -> 
     first, second = findings(run_of)
     assert first.status == second.status == "supported"
     assert "tested again by the sceptic as P2: supported" in first.limits
+
+
+def test_what_a_sceptic_is_shown_of_a_claim_can_be_copied_into_a_registration(
+    tmp_path: Path,
+) -> None:
+    run_of = drive(tmp_path, [])
+    (shown,) = statements(run_of)
+    assert Prediction.model_validate(shown["prediction"]) == run_of.registrations["P1"].prediction
 
 
 def test_the_log_with_a_sceptic_verifies_and_renders(tmp_path: Path) -> None:
