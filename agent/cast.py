@@ -112,6 +112,22 @@ def make_cast(name: str, case: Case, roles: Roles, provider: Provider) -> Cast:
     )
 
 
+def refuse_idle(name: str, roles: Roles, provider: Provider) -> None:
+    """Refuse options of an investigating model where a program investigates: they would do nothing."""
+    if is_model(name):
+        return
+    given = {"--base-url": provider.base_url, "--key-env": provider.key_env}
+    if not (roles.writer or roles.sceptic or roles.judges):
+        given["--cassette"] = provider.cassette
+    idle = [option for option, value in given.items() if value is not None]
+    if idle:
+        fail(
+            USAGE,
+            f"{' and '.join(idle)}: for an investigating model, and {name!r} is a program; leave it out, or give "
+            "--investigator PROVIDER/MODEL (a subject's server is --subject-url, a role's stands behind its @)",
+        )
+
+
 def make_investigator(name: str, limits: Limits, provider: Provider | None = None) -> Investigator:
     """Return the investigator with that name; refuse an unknown one in one line."""
     for program in (SystematicInvestigator, AggregatorInvestigator, PersonInvestigator):

@@ -120,7 +120,7 @@ def investigate(
     """Investigate a case and leave a report of validated findings."""
     from agent import independent as sets
     from agent import session
-    from agent.cast import Provider, Roles, make_cast
+    from agent.cast import Provider, Roles, make_cast, refuse_idle
 
     with faults_told():
         limits = {
@@ -152,6 +152,7 @@ def investigate(
         )
         roles = Roles(writer=writer, sceptic=sceptic, judges=tuple(judge or ()))
         cast = make_cast(investigator, case, roles, provider)
+        refuse_idle(investigator, roles, provider)
         together = independent and sets.SetPlan(
             case=case,
             investigator=investigator,

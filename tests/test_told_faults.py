@@ -120,6 +120,20 @@ def test_a_cassette_without_a_folder_is_found_out_before_a_reply_is_paid_for(
     assert "is not there or cannot be written" in told(result, USAGE)
 
 
+def test_an_option_of_a_model_is_not_ignored_where_a_program_investigates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    run = ("investigate", write_case(tmp_path), "--dry-run")
+    address = ("--base-url", "http://127.0.0.1:9/v1")
+    replies = ("--cassette", tmp_path / "replies.jsonl")
+    assert "--base-url: for an investigating model" in told(call(*run, *address), USAGE)
+    assert "--cassette: for an investigating model" in told(call(*run, *replies), USAGE)
+    sceptic = ("--sceptic", f"openai-chat/x@{address[1]}")
+    assert call(*run, *replies, *sceptic).exit_code == 0
+    assert call(*run, *address, "--investigator", "openai-chat/x").exit_code == 0
+
+
 @pytest.mark.parametrize(
     "address", ["", "x", "127.0.0.1:8000", "ftp://a", "http://", "http://[::1", "http://a:99999"]
 )
@@ -228,13 +242,13 @@ def test_a_reader_of_stdout_that_has_gone_fails_no_command() -> None:
     assert (done.returncode, done.stderr) == (3, b"")
 
 
-def test_a_terminal_that_knows_ascii_only_shows_the_rest_by_number() -> None:
+def test_a_terminal_that_knows_few_letters_shows_the_others_by_number() -> None:
     source = "from agent.terminal import put\nput('\u03b1 is shown')"
     done = subprocess.run(
         [sys.executable, "-c", source],
         capture_output=True,
         cwd=ROOT,
-        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, b"\\u03b1 is shown\n"), done.stderr
