@@ -13,6 +13,7 @@ from agent.scope import NO_REFERENCE
 from agent.set_reading import place_of
 from agent.submission import Answer
 from agent.wording import aspects, capital, describe_fix, differing_edits, listed, name
+from tools.measures import is_rate
 from tools.registry import Record
 
 KINDS = {
@@ -25,6 +26,7 @@ KINDS = {
     "trigger": "the trigger is {value}",
     "rule": "the rule is {value}",
 }
+MODELS_IN_ORDER = ("subject", "reference")
 SCOPES = {
     "inherited": ", which the reference does too",
     "added": ", which the reference does not do",
@@ -151,7 +153,8 @@ def answered(investigation: Investigation, answer: Answer, found: list[Finding])
     if answer.kind == "unknown" or investigation.submission is None:
         return "The investigator gave no answer."
     if answer.kind == "nothing":
-        return f"The investigator's answer is that nothing unusual is there ({sure})."
+        seen = how_often(investigation)
+        return f"The investigator's answer is that nothing unusual is there ({sure}){seen}."
     value = listed([name(each) for each in answer.value], "and") if answer.value else "not named"
     told = KINDS[answer.kind].format(value=value) + SCOPES[answer.scope]
     said = f"The investigator's answer is that {told} ({sure})"
@@ -193,6 +196,20 @@ def shared_words(kind: str, ids: tuple[str, ...]) -> str:
         "refuted": f"which {who} {'refutes' if len(ids) == 1 else 'refute'}",
         "unnamed": "which no supported finding names",
     }[kind]
+
+
+def how_often(investigation: Investigation) -> str:
+    """Return in how many answers it was seen before anything was varied: "nothing" may be said of what does happen."""
+    zero, measure = investigation.step_zero, investigation.case.measure
+    if zero is None or measure is None or not is_rate(measure) or not zero.get("rates"):
+        return ""
+    means = {model: rate["mean"] for model, rate in zero["rates"].items()}
+    told = [
+        f"{100 * means[model]:.0f} % of the {model}'s answers"
+        for model in MODELS_IN_ORDER
+        if means.get(model)
+    ]
+    return f": what was asked about was seen in {listed(told, 'and')}" if told else ""
 
 
 def shown(

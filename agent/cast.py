@@ -116,7 +116,10 @@ def refuse_idle(name: str, roles: Roles, provider: Provider) -> None:
     """Refuse options of an investigating model where a program investigates: they would do nothing."""
     if is_model(name):
         return
-    given = {"--base-url": provider.base_url, "--key-env": provider.key_env}
+    given: dict[str, object] = {
+        "--base-url": provider.base_url,
+        "--key-env": provider.key_env,
+    }
     if not (roles.writer or roles.sceptic or roles.judges):
         given["--cassette"] = provider.cassette
     idle = [option for option, value in given.items() if value is not None]

@@ -38,7 +38,7 @@ class Answer(Record):
         default="unknown", exclude_if=lambda scope: scope == "unknown"
     )
     """Of the cause that you name. `inherited`: it makes the reference do it too; `added`: it does not; `unknown`: not
-    looked at, or no reference."""
+    looked at, no reference, or the answer `nothing`."""
     confidence: float = Field(default=0.5, ge=0, le=1)
     guesses: tuple[str, ...] = Field(default=(), max_length=10)
     """Up to ten ranked guesses, the best first."""

@@ -113,3 +113,14 @@ def test_an_answer_says_whose_the_behaviour_is_where_that_was_looked_at(tmp_path
         made = build_report(make_run(tmp_path / scope, turns(answer=told)))
         assert words in made.answer.sentences[0]
         assert Answer.model_validate(told).model_dump(mode="json")["scope"] == scope
+
+
+def test_nothing_is_said_beside_how_often_it_happens(tmp_path: Path) -> None:
+    answer = {"kind": "nothing", "confidence": 0.9}
+    made = build_report(make_run(tmp_path, turns(answer=answer)))
+    assert made.step_zero is not None
+    mean = 100 * made.step_zero.rates["subject"]["mean"]
+    assert mean > 0 and made.answer.sentences[0].startswith(
+        "The investigator's answer is that nothing unusual is there (its confidence: 90 %): what was asked about was "
+        f"seen in {mean:.0f} % of the subject's answers"
+    )

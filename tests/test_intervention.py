@@ -107,7 +107,7 @@ def test_the_planted_direction_controls(
     assert result.doses[0].kl_neutral > result.doses[2].kl_neutral > 0
     # What is told follows from the raw data, as `verify` counts it again, and can be drawn.
     told = result.model_dump(mode="json")
-    assert list(recount_sweep("steer", told, json.loads(context.blobs.get(result.raw)))) == []
+    assert list(recount_sweep("steer", {}, told, json.loads(context.blobs.get(result.raw)))) == []
     curve = curve_of({"measure": {"kind": "word_count"}}, told)
     assert curve is not None and [point.change for point in curve.points] == levels
 

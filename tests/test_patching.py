@@ -12,10 +12,11 @@ from agent.recount_sweeps import recount_sweep
 from tests.planted_circuit import CREATURES, MEASURE, kind, planted_subject
 from tools.architecture import Site
 from tools.blobs import BlobStore
+from tools.effects import Guard
 from tools.experiment import Context
-from tools.intervention import PatchingResult, patch_activations
+from tools.intervention import ANOTHER, PatchingResult, patch_activations, place_reading
 from tools.locator import ModelLocator
-from tools.patching import shared_beginning, sweep_p
+from tools.patching import PatchedCell, shared_beginning, sweep_p
 from tools.prompt import PromptItem, Template, fill, user_prompt
 from tools.registry import ToolError
 from tools.subject import SubjectModel
@@ -113,7 +114,7 @@ def test_answers_that_begin_alike_are_compared_where_they_part(
 
 def test_patching_shows_nothing_elsewhere(patched: PatchingResult, context: Context) -> None:
     grid = json.loads(context.blobs.get(patched.raw))
-    assert list(recount_sweep("patch_activations", patched.model_dump(mode="json"), grid)) == []
+    assert list(recount_sweep("patch_activations", {}, patched.model_dump(mode="json"), grid)) == []
     positions = grid["positions"]
     assert positions == list(range(PLACE_OF_CREATURE, 0))
     for way in ("denoising", "noising", "control"):
@@ -256,3 +257,18 @@ def test_results_can_be_written_down(patched: PatchingResult) -> None:
     text = patched.model_dump_json()
     assert "NaN" not in text and len(text) < 12_000
     assert math.isfinite(patched.clean)
+
+
+def test_a_place_that_any_clean_prompt_fills_in_part_is_told_with_its_share() -> None:
+    cell = PatchedCell(
+        site="attn_out", layer=2, position=-1, share=0.93, interval=None, denoising=0.92, noising=0.94,
+        control=0.48, p=0.003, pairs=16,
+    )  # fmt: skip
+    names = ("clean and corrupted differ", ANOTHER, "stands out of the whole sweep")
+    told = place_reading([Guard(name=name, passed=name != ANOTHER) for name in names], cell)
+    assert (
+        told.startswith("the first place carries 0.93 of the difference") and "0.48 of it" in told
+    )
+    assert place_reading([Guard(name=name, passed=False) for name in names], cell) == (
+        "no place stands out"
+    )

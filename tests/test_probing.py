@@ -254,7 +254,7 @@ def test_folder_of_blobs_holds_the_sweep(found: ProbingResult, blobs: BlobStore)
     assert len(table["test"]) == found.test_prompts
     # What is told follows from it, as `verify` counts it again.
     told = found.model_dump(mode="json")
-    assert list(recount_sweep("train_probes", told, table)) == []
+    assert list(recount_sweep("train_probes", {}, told, table)) == []
     grid = grid_of(table)
     assert grid is not None and len(grid.rows) == len(grid.columns) == 4
     assert max(max(row) for row in grid.values) == found.chosen.auroc  # type: ignore[type-var]

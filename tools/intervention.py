@@ -12,6 +12,7 @@ only a registered prediction on unseen prompts makes a finding of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -47,6 +48,7 @@ from tools.sampling import Prompts
 from tools.scoring import items_from
 from tools.subject import SubjectModel
 
+ANOTHER = "another clean prompt does not do the same"
 KL_PLACEBOS = 10
 
 
@@ -198,13 +200,11 @@ def patch_activations(
     guards = (
         Guard(name="clean and corrupted differ", passed=total.is_clear),
         Guard(name="both directions agree", passed=min(best.denoising, best.noising) > 0.5 * best.share),
-        Guard(name="another clean prompt does not do the same", passed=abs(best.control) < 0.5 * best.share),
+        Guard(name=ANOTHER, passed=abs(best.control) < 0.5 * best.share),
         Guard(name="stands out of the whole sweep", passed=best.p <= LEVEL),
     )  # fmt: skip
-    carried = all(guard.passed for guard in guards)
-    reading = "carries the difference here (exploratory)" if carried else "no place stands out"
     return PatchingResult(
-        reading=reading,
+        reading=place_reading(guards, best),
         clean=grid.level("clean"),
         corrupted=grid.level("corrupted"),
         total=total,
@@ -214,6 +214,19 @@ def patch_activations(
         guards=guards,
         raw=grid.store(context.blobs),
     )
+
+
+def place_reading(guards: Sequence[Guard], best: PatchedCell) -> str:
+    """Return what a sweep says of its best place, by the guards that it passed."""
+    missed = [guard.name for guard in guards if not guard.passed]
+    if not missed:
+        return "carries the difference here (exploratory)"
+    if missed == [ANOTHER]:
+        return (
+            f"the first place carries {best.share:.2f} of the difference, and an activation of another clean prompt "
+            f"{best.control:.2f} of it: in part what clean prompts share, such as an order or a length (exploratory)"
+        )
+    return "no place stands out"
 
 
 @tool
