@@ -103,7 +103,8 @@ def other_measures(given: Measure | None, prediction: Prediction) -> Iterator[Pr
 def answers_of_step_zero(investigation: Investigation) -> list[dict[str, Any]]:
     """Return the rows of step 0 that hold sampled answers, of both models; none where it sampled none."""
     found = investigation.step_zero
-    result = investigation.experiment(found["experiment"]).result if found else None
+    number = found.get("experiment") if found else None
+    result = investigation.experiment(number).result if number is not None else None
     arms = investigation.folder.get_json(result["raw"])["arms"] if result else {}
     return [row for rows in arms.values() for row in rows if row.get("outputs")]
 

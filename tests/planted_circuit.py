@@ -133,8 +133,8 @@ def planted(noise: float = 0.02, seed: int = 0) -> tuple[LlamaForCausalLM, PreTr
     return model, tokenizer
 
 
-def planted_subject(folder: Path) -> SubjectModel:
-    model, tokenizer = planted()
+def planted_subject(folder: Path, seed: int = 0) -> SubjectModel:
+    model, tokenizer = planted(seed=seed)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return SubjectModel.load(ModelLocator(model=str(folder)))

@@ -375,11 +375,9 @@ def test_killed_at_any_record_it_asks_the_same_and_comes_to_the_same(tmp_path: P
 
 
 def test_a_name_that_a_prompt_lacks_is_a_fault() -> None:
-    first = written("investigator.j2", has_reference=True, roles={}, tools=[], records="")
-    assert "beside a reference model" in first
-    assert "beside a reference model" not in written(
-        "investigator.j2", has_reference=False, roles={}, tools=[], records=""
-    )
+    rest: dict[str, Any] = {"roles": {}, "tools": [], "records": "", "alike": None}
+    assert "beside a reference model" in written("investigator.j2", has_reference=True, **rest)
+    assert "beside a reference model" not in written("investigator.j2", has_reference=False, **rest)
     with pytest.raises(UndefinedError):
         written("investigator.j2")
 

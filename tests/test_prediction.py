@@ -35,6 +35,7 @@ OTHERS: dict[str, Any] = {
     "per_cluster": 5,
     "samples": 2,
     "rivals": [{"name": "dates do the same", "predicts": [0.0, 0.1]}],
+    "templates": {"showing": ["context"]},
 }
 
 

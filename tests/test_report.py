@@ -167,7 +167,7 @@ def test_the_first_screen_answers_and_qualifies(page: str, report: Report) -> No
         "What it does not mean",
         "the placebo level context = date",
         "Never tested.",
-        "2 were tested, 1 abandoned",
+        "tested: 2; abandoned: 1",
         "naturalist verify RUN",
     ):
         assert words in text

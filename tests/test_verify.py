@@ -282,7 +282,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_briefing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.loop.briefing", lambda investigation: {})
+    monkeypatch.setattr("agent.loop.briefing", lambda *_: {})
 
 
 def test_an_honest_run_has_no_fault(honest: Path) -> None:

@@ -338,7 +338,7 @@ def test_refusals_and_crashes_at_the_start(tmp_path: Path, table: Path) -> None:
     assert caught.value.kind == "catalogue"
     faulty = tmp_path / "faulty.py"
     faulty.write_text("raise LookupError('typo')\n")
-    with pytest.raises(WorkerCrash, match="LookupError: typo"):
+    with pytest.raises(WorkerRefused, match="LookupError: typo"):
         _ = ProcessWorker(None, None, tmp_path, synthetic=table, catalogue=[str(faulty)]).catalogue
 
 
