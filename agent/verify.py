@@ -180,6 +180,9 @@ def check_experiments(
         try:
             for what in recount_experiment(investigation.folder, entry, done, catalogue):
                 yield Fault(check="experiment", where=where, what=what)
+        except KeyError as error:
+            lacking = f"its raw data lack {error}, which this version counts again by: older code stored them, or a forger"
+            yield Fault(check="experiment", where=where, what=lacking)
         except UNUSABLE as error:
             yield Fault(check="experiment", where=where, what=reason(error))
 
