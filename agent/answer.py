@@ -14,6 +14,7 @@ from agent.set_reading import place_of
 from agent.submission import Answer
 from agent.wording import aspects, capital, describe_fix, differing_edits, listed, name
 from tools.measures import is_rate
+from tools.prompt import ChooseLevel
 from tools.registry import Record
 
 KINDS = {
@@ -115,11 +116,16 @@ def speaks_against(finding: Finding) -> bool:
 def names_any(prediction: Prediction | None, values: tuple[str, ...]) -> bool:
     """Say whether what a prediction compares, or its measure, names one of the values in whole words.
 
-    A value such as `slot = level` counts when both are named.
+    A value such as `slot = level` counts when both are named. Of a level that lowers what is measured the one that it
+    was compared with may be named as well: under that one it happens more often.
     """
     if prediction is None:
         return False
     differing = differing_edits(prediction)
+    if prediction.control is not None and prediction.direction == "less":
+        slots = {edit.slot for edit in differing if isinstance(edit, ChooseLevel)}
+        control = prediction.control.edits
+        differing += [e for e in control if isinstance(e, ChooseLevel) and e.slot in slots]
     text = " ".join(
         [
             *(edit.model_dump_json() for edit in differing),

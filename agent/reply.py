@@ -47,7 +47,8 @@ def reply_notices(investigation: Investigation) -> list[str]:
     taken = len(said_in(investigation, "reply"))
     if taken == 0:
         return [what_the_sceptic_found(investigation)]
-    return [LAST_TURN] if taken == investigation.reply_turns - 1 else []
+    left = investigation.reply_turns - taken
+    return [LAST_TURN] if left == 1 else [f"{left} turns of your reply are left"]
 
 
 def what_the_sceptic_found(investigation: Investigation) -> str:

@@ -33,7 +33,7 @@ class Answer(Record):
     not `nothing`: name it, with scope `inherited`."""
     value: tuple[str, ...] = ()
     """For `factor` the factors, the one that changes the rate most first, by the name of their slot, as `slot = level`
-    where one level of several does it (of two the slot alone), or `order`, `digits`, `length`; for `word` the word; else a few words."""
+    where one level of several does it, or `order`, `digits`, `length`; for `word` the word; else a few words."""
     scope: Literal["added", "inherited", "unknown"] = Field(
         default="unknown", exclude_if=lambda scope: scope == "unknown"
     )

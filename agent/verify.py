@@ -181,7 +181,7 @@ def check_experiments(
             for what in recount_experiment(investigation.folder, entry, done, catalogue):
                 yield Fault(check="experiment", where=where, what=what)
         except KeyError as error:
-            lacking = f"its raw data lack {error}, which this version counts again by: older code stored them, or a forger"
+            lacking = f"its raw data lack {error}, by which it is counted again: older code stored them, or a forger"
             yield Fault(check="experiment", where=where, what=lacking)
         except UNUSABLE as error:
             yield Fault(check="experiment", where=where, what=reason(error))

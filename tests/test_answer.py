@@ -100,6 +100,20 @@ def test_an_equivalence_backs_no_answer_that_names_what_it_denies() -> None:
     assert naming([found], ("context = date",), "supported") == ()
 
 
+def test_of_a_level_that_lowers_it_the_other_may_be_named_and_of_one_that_raises_it_not() -> None:
+    for direction, backed in (("less", True), ("more", False)):
+        wanted = prediction(treatment=level("date"), control=level("price"), direction=direction)
+        found = Finding(
+            id="P1",
+            status="supported",
+            decided="supported",
+            statement="",
+            prediction=Prediction.model_validate(wanted),
+        )
+        assert bool(naming([found], ("context = price",), "supported")) is backed
+        assert naming([found], ("context = date",), "supported") == ("P1",)
+
+
 def test_an_answer_says_whose_the_behaviour_is_where_that_was_looked_at(tmp_path: Path) -> None:
     said = {"kind": "factor", "value": ["context = version"]}
     plain = build_report(make_run(tmp_path / "plain", turns(answer=said)))
