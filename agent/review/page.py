@@ -63,18 +63,26 @@ class Pages:
             Route(f"{run}/finding/{{finding:str}}", self.review, methods=["POST"]),
         ]
 
-    def page(self, request: Request, name: str, status: int = 200, **content: Any) -> Response:
-        """Render a template; everything that it prints is escaped."""
+    def page(
+        self,
+        request: Request,
+        name: str,
+        status: int = 200,
+        *,
+        refresh: int | None = None,
+        **content: Any,
+    ) -> Response:
+        """Render a template; everything that it prints is escaped. Its reader asked for it again every `refresh` s."""
         known: dict[str, Any] = {
             "base": request.scope["root_path"],
             "reviewer": self.desk.reviewer,
             "orders": ORDER,
-            "refresh": None,
             "here": "",
             "query": "",
         }
         text = html_pages().get_template(f"review_{name}.html.j2").render(known | content)
-        return Response(text, status, media_type="text/html; charset=utf-8")
+        again = {"Refresh": str(refresh)} if refresh else None
+        return Response(text, status, again, media_type="text/html; charset=utf-8")
 
     def place(self, request: Request) -> tuple[Entry, Path]:
         """Return the run that an address names."""
