@@ -59,8 +59,9 @@ def standing_rivals(prediction: Prediction, population: Population) -> tuple[Riv
         return ()
     if treatment.intervention is not None or treatment.edits == control.edits:
         return ()
-    words = edit_length(treatment.edits, population)
-    inserted = next((each for each in treatment.edits if isinstance(each, InsertText)), None)
+    own = tuple(edit for edit in treatment.edits if edit not in control.edits)
+    words = edit_length(own, population)
+    inserted = next((each for each in own if isinstance(each, InsertText)), None)
     where = inserted.where if inserted else "before"
     beside = [*population.level_texts(), *texts_of(treatment.edits, population)]
     rivals = [
@@ -92,11 +93,15 @@ def with_edit(arm: Arm, name: str, edit: Transform) -> Arm:
 
 
 def placebo_levels(treatment: Arm, control: Arm, population: Population) -> tuple[Rival, ...]:
-    """Return arms with other levels of the factor that the treatment sets: the matched placebo concept."""
+    """Return arms with other levels of the factor that the treatment sets: the matched placebo concept.
+
+    A level that both arms set is the background of a contrast, not its treatment: beside another background the
+    treatment would still be there.
+    """
     levels = {edit.slot: edit.level for edit in control.edits if isinstance(edit, ChooseLevel)}
     rivals: list[Rival] = []
     for place, edit in enumerate(treatment.edits):
-        if not isinstance(edit, ChooseLevel):
+        if not isinstance(edit, ChooseLevel) or edit in control.edits:
             continue
         others = [
             level

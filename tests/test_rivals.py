@@ -9,7 +9,7 @@ import pytest
 from agent.population import population_of
 from agent.prediction import Prediction, Rival
 from agent.rivals import standing_rivals
-from tests.scripted_run import case_of, prediction
+from tests.scripted_run import case_of, level, prediction
 from tools.prompt import ChooseLevel, InsertText
 
 POPULATION = population_of(case_of(), 0)
@@ -46,6 +46,19 @@ def test_an_edit_has_to_beat_a_no_op_an_off_topic_text_and_other_levels() -> Non
     assert found[0].arm.edits[0] == ChooseLevel(slot="context", level="plain")
     assert found[2].arm is not None
     assert found[2].arm.edits == (ChooseLevel(slot="context", level="date"),)
+
+
+def test_a_level_that_both_arms_set_is_no_treatment_and_has_no_rival() -> None:
+    """Another level of the background, with the treatment still in place, does what the treatment does."""
+    background = level("plain")["edits"]
+    treated = {"name": "treated", "edits": [*background, *inserted("after")["edits"]]}
+    found = rivals(treatment=treated, control={"name": "plain", "edits": background})
+    assert [rival.name for rival in found] == [
+        "a no-op edit of the same length",
+        "an off-topic context",
+    ]
+    assert no_op(found[0]).where == "after"
+    assert all(rival.arm is not None and len(rival.arm.edits) == 2 for rival in found)
 
 
 @pytest.mark.parametrize("where", ["before", "after", "system"])
