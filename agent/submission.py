@@ -32,12 +32,12 @@ class Answer(Record):
     nothing that could be named brings it about; `unknown`: not found out. A cause that works in the reference too is
     not `nothing`: name it, with scope `inherited`."""
     value: tuple[str, ...] = ()
-    """For `factor` the factors, the one that changes the rate most first, by the name of their slot, as `slot = level`
+    """For `factor` the factors, the strongest first, by the name of their slot, as `slot = level`
     where one level of several does it, or `order`, `digits`, `length`; for `word` the word; else a few words."""
     scope: Literal["added", "inherited", "unknown"] = Field(
         default="unknown", exclude_if=lambda scope: scope == "unknown"
     )
-    """Of the cause that you name. `inherited`: it makes the reference do it too; `added`: it does not; `unknown`: not
+    """Of the named cause. `inherited`: it makes the reference do it too; `added`: it does not; `unknown`: not
     looked at, no reference, or the answer `nothing`."""
     confidence: float = Field(default=0.5, ge=0, le=1)
     guesses: tuple[str, ...] = Field(default=(), max_length=10)

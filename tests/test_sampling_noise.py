@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -28,6 +28,7 @@ def test_splitmix_of_this_test_is_the_published_generator() -> None:
     assert splitmix(1234567, 3) == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 
+@example(seed=42535, key="", sample=0)
 @given(seed=st.integers(0, 2**63), key=st.text(max_size=8), sample=st.integers(0, 99))
 def test_noise_is_a_splitmix_stream_from_the_hash_of_the_row(
     seed: int, key: str, sample: int
@@ -39,7 +40,10 @@ def test_noise_is_a_splitmix_stream_from_the_hash_of_the_row(
     found = torch.cat([noise.at(0)[0], noise.at(1)[0]]).tolist()
     for value, word in zip(found, words, strict=True):
         uniform = min((word % 2**63) / 2**63, 1 - 2.0**-24)
-        assert value == math.inf or abs(value + math.log(-math.log1p(-uniform))) < 1e-4
+        # Near 1 a uniform in float32 is off by half a unit of its last place, which the logarithms magnify.
+        magnified = 2.0**-24 / ((1 - uniform) * -math.log1p(-uniform)) if uniform > 0.5 else 0.0
+        error = abs(value + math.log(-math.log1p(-uniform)))
+        assert value == math.inf or error < 1e-4 + magnified
 
 
 def test_noise_belongs_to_the_row_and_not_to_the_batch() -> None:
