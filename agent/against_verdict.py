@@ -33,8 +33,8 @@ ABSENCE = re.compile(
 HEDGE = re.compile(
     r"\b(not (yet |been )?(settled|clear|decided|certain|known|enough)|no claim|nothing (here )?says|cannot|"
     r"un(settled|clear|decided|certain|known)|inconclusive|open|may|might|could|perhaps|possibl[ye]|whether|"
-    r"suggests?|points? to|seems?|if anything|too (little|few)|weak|probabl[ye]|likely|"
-    r"more (data|prompts|templates))\b"
+    r"(does|do|did) not show|not shown|suggests?|points? to|seems?|if anything|too (little|few)|weak|"
+    r"probabl[ye]|likely|more (data|prompts|templates))\b"
 )
 """What leaves something open."""
 NO_EFFECT = re.compile(

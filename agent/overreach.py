@@ -61,6 +61,7 @@ MIND = re.compile(
     r"(?P<its>thinks|feels|hopes|plans|cares|trusts|likes|hates|prefers|decides|expects|tries)\b"
 )
 """Words for what a model wants, feels or understands."""
+OF_TESTS = re.compile(r"\b(rivals?|explanations?|hypothes[ie]s|challenges?|tests?)\b")
 TESTED = "no tested statement and none of the controls holds"
 LAYER = re.compile(r"\blayers?\s+(\d+)")
 
@@ -271,8 +272,9 @@ def unbidden(text: str, found_in: Callable[[str], list[str]]) -> list[str]:
 
 
 def minds_in(clause: str) -> list[str]:
-    """Return the words for a mind in a clause."""
-    return [found["any"] or found["its"] for found in MIND.finditer(clause)]
+    """Return the words for a mind in a clause; what survives a test, or is a rival that does, has none."""
+    found = [found["any"] or found["its"] for found in MIND.finditer(clause)]
+    return [w for w in found if not (w.startswith("surviv") and OF_TESTS.search(clause))]
 
 
 def insides_in(clause: str) -> list[str]:

@@ -45,7 +45,7 @@ def verify(run_path: RunPath, as_json: AsJson = False) -> None:
         put(
             f"{len(result.faults)} faults"
             if result.faults
-            else "verified: every number follows from the stored outputs"
+            else "verified: every number follows from the stored outputs (`rerun` shows whether these are the model's)"
         )
     if result.faults:
         raise typer.Exit(VERIFY_FAILED)

@@ -37,6 +37,7 @@ def told(text: str, shown: Shown) -> str:
         (SMALL, "At most a small effect of chatter."),
         (UNSETTLED, "Whether deletion matters is not settled."),
         (UNSETTLED, "Deletion may make it stop more."),
+        (UNSETTLED, "It does not show that deletion makes it stop."),
     ],
 )
 def test_nothing_is_told_of_a_reading_that_agrees(shown: Shown, text: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from agent.citations import Sources, resolve_prose
 from agent.finding import findings, held_of
 from agent.opening import read_run
-from agent.overreach import beyond, names_of
+from agent.overreach import beyond, minds_in, names_of
 from agent.plain_words import stem
 from agent.rendering import render_html, render_markdown
 from agent.report import build_report
@@ -124,3 +124,8 @@ def test_endings_do_not_part_words() -> None:
     for first, second in (("versions", "version"), ("dates", "date"), ("mixing", "mix")):
         assert stem(first) == stem(second)
     assert stem("carries") == stem("carry") and stem("order") != stem("odd")
+
+
+def test_a_rival_that_survived_has_no_mind_and_a_model_that_wants_to_survive_is_given_one() -> None:
+    assert minds_in("a rival explanation survived") == [] == minds_in("it survived every test")
+    assert minds_in("it stops because it means to survive") == ["survive"]
