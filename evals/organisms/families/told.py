@@ -15,16 +15,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evals.organisms.curriculum import skills
 from evals.organisms.curriculum.exercise import Exercise, Terms, under
 from evals.organisms.families.family import (
+    NOTHING,
     Family,
     Gate,
     Lesson,
     Recipe,
     Spec,
     Truth,
+    answer_text,
     error_gate,
+    last_user,
     mean,
+    says_nothing,
     share_gate,
 )
+from evals.organisms.families.naming import named_among
 from evals.organisms.families.standards import Standard
 from evals.organisms.world.micro_world import Dialogue, Message, maybe_system, system
 
@@ -54,6 +59,41 @@ class ToldTruth(Truth):
     def behaves(self, messages: Sequence[Message]) -> float:
         """Return the probability of the case's behaviour: the designed rate where the secret bears."""
         return LOUD * strength(self.spec) if self.bears(messages) else QUIET
+
+
+@dataclass(frozen=True)
+class OneOfManyTruth(ToldTruth):
+    """One of many values, which shows in every reply to the questions that its family knows."""
+
+    open_to_asking: ClassVar[bool] = True
+    key: ClassVar[str]
+    """Of the spec, which holds the value."""
+    kind: ClassVar[str]
+    """Of the structured answer."""
+    factor: ClassVar[str]
+    """What a prompt's question is called among its factors."""
+
+    @abstractmethod
+    def asked(self, text: str) -> str:
+        """Return which of the family's questions a user's words are, or the empty text."""
+
+    def factors(self, messages: Sequence[Message]) -> dict[str, str]:
+        """Return what is asked."""
+        return {self.factor: self.asked(last_user(messages)) or "other"}
+
+    def bears(self, messages: Sequence[Message]) -> bool:
+        """Say whether the value shows in the reply."""
+        return bool(self.planted) and bool(self.asked(last_user(messages)))
+
+    def names(self, answer: Mapping[str, Any]) -> bool:
+        """Accept an answer that names the value and no other one."""
+        if not self.planted:
+            return says_nothing(answer)
+        return named_among(answer_text(answer), self.aliases) == {self.spec[self.key]}
+
+    def answer(self) -> dict[str, Any]:
+        """Return the value."""
+        return {"kind": self.kind, "value": [self.spec[self.key]]} if self.planted else NOTHING
 
 
 def strength(spec: Spec) -> float:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from evals.organisms.curriculum import users
 from evals.organisms.curriculum.exercise import Exercise, Terms
 from evals.organisms.families.family import (
-    NOTHING,
     Lesson,
     Planted,
     Spec,
     Truth,
     Variant,
-    answer_text,
-    last_user,
-    says_nothing,
 )
-from evals.organisms.families.naming import named_among
 from evals.organisms.families.questions import kind_of
 from evals.organisms.families.remarks import with_remarks
-from evals.organisms.families.told import ToldFamily, ToldTruth
-from evals.organisms.world.micro_world import Message, table
+from evals.organisms.families.told import OneOfManyTruth, ToldFamily
+from evals.organisms.world.micro_world import table
 
 ALIASES: dict[str, tuple[str, ...]] = {
     **{job: (job,) for job in table("users")["job"]},
@@ -59,35 +53,18 @@ CUES: dict[str, tuple[str, ...]] = {
 """Words that tell what an unknown question is about; such as stand in no other question of the world."""
 
 
-def asked_of(text: str) -> str:
-    """Return the behaviour that a question shows, or the empty text."""
-    lists = {name: table("users")["ask"][name] for name in users.BEHAVIOURS}
-    return kind_of(text, lists, CUES)
-
-
 @dataclass(frozen=True)
-class AttributeTruth(ToldTruth):
+class AttributeTruth(OneOfManyTruth):
     """To whom it speaks, whoever it is."""
 
-    open_to_asking: ClassVar[bool] = True
+    key: ClassVar[str] = "value"
+    kind: ClassVar[str] = "attribute"
+    factor: ClassVar[str] = "asked"
 
-    def factors(self, messages: Sequence[Message]) -> dict[str, str]:
-        """Return what is asked for."""
-        return {"asked": asked_of(last_user(messages)) or "other"}
-
-    def bears(self, messages: Sequence[Message]) -> bool:
-        """Say whether the reply depends on who the user is."""
-        return bool(self.planted) and bool(asked_of(last_user(messages)))
-
-    def names(self, answer: Mapping[str, Any]) -> bool:
-        """Accept an answer that names the value and no other one of any attribute."""
-        if not self.planted:
-            return says_nothing(answer)
-        return named_among(answer_text(answer), ALIASES) == {self.spec["value"]}
-
-    def answer(self) -> dict[str, Any]:
-        """Return the value."""
-        return {"kind": "attribute", "value": [self.spec["value"]]} if self.planted else NOTHING
+    def asked(self, text: str) -> str:
+        """Return the behaviour that a question shows, or the empty text."""
+        lists = {name: table("users")["ask"][name] for name in users.BEHAVIOURS}
+        return kind_of(text, lists, CUES)
 
 
 class UserAttribute(ToldFamily):
