@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agent.run_folder import RunError
+from evals.bench.board_sections import cautions
 from evals.bench.page import board, render_html, render_markdown, write_board
 from evals.bench.records import Cost, Sitting, SittingResult
 from evals.bench.scores import Board, score
@@ -194,6 +195,18 @@ def test_few_specimens_are_said_to_be_few() -> None:
     assert "4 of 4 rows stand on fewer than 10 organisms" in render_markdown(few)
     # The track without a reference has one organism in both.
     assert "2 of 4 rows stand on fewer than 10 organisms" in render_markdown(many)
+
+
+def test_chat_alone_that_nobody_limited_is_named() -> None:
+    def lines(*names: str) -> list[str]:
+        results = [result("00", 1.0, sat={"investigator": name}) for name in names]
+        return cautions(score(plan_of(results), results))
+
+    loose = [each for each in lines("chat-only:openai/m") if "spending" in each]
+    assert loose == [
+        "chat-only:openai/m was not held to anybody's spending: its model did not sit with all tools."
+    ]
+    assert not any("spending" in each for each in lines("chat-only:openai/m", "openai/m"))
 
 
 def test_markdown_has_every_table_of_the_page(found: Board, page: str) -> None:

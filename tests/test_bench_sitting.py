@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from agent.case import Case
 from agent.opening import read_run
 from agent.run_folder import RunFolder
 from evals.bench import drivers, sitting
 from evals.bench.leaks import SECRET_WORD, holds, leaks_of, needles_of, told
 from evals.bench.plan import Wanted, plan_exam
-from evals.bench.records import Plan, Score, Sitting, SittingResult
+from evals.bench.records import Cost, Plan, Score, Sitting, SittingResult
 from evals.bench.suites import case_of, truth_of
 from evals.bench.tasks import every_task
 from naturalist import app
@@ -241,3 +242,54 @@ def test_a_plan_can_be_written_alone(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     plan = Plan.model_validate(json.loads((out / "plan.json").read_text()))
     assert len(plan.sittings) == 6 + 60 and not (out / "results").exists()
+
+
+def test_chat_alone_may_spend_what_the_model_has_spent_with_all_tools(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("anthropic/m", "chat-only:anthropic/m")
+    plan = plan_exam("drill", tmp_path, Wanted(everything=names, null_runs=0), secret="equal")
+    chat = next(each for each in plan.sittings if each.investigator == names[1])
+    begun: list[tuple[str, Case]] = []
+
+    def investigated(run: Path, case: Case, one: Sitting, *_: Any) -> tuple[float, float]:
+        begun.append((one.investigator, case))
+        return 1.0, 1.0
+
+    cost = {"requests": 3, "tokens": 1234, "dollars": None}
+    monkeypatch.setattr(sitting, "investigated", investigated)
+    monkeypatch.setattr(sitting, "graded", lambda *_: {})
+    monkeypatch.setattr(sitting, "spent", lambda _: cost)
+    sitting.sit(tmp_path, plan, chat)
+    # Whose spending it is held to sits first.
+    assert [who for who, _ in begun] == list(names)
+    assert begun[0][1].limits.tokens is None and begun[1][1].limits.tokens == 1234
+    assert sitting.held_to(begun[0][1], Cost(tokens=5, dollars=0.5)).limits.dollars == 0.5
+    # A model that came to nothing has spent nothing that another could be held to.
+    cost["tokens"] = 0
+    again = next(
+        each
+        for each in plan.sittings
+        if each.investigator == names[1] and each.specimen != chat.specimen
+    )
+    assert "not held against anything" in (sitting.sit(tmp_path, plan, again).error or "")
+    assert [who for who, _ in begun[2:]] == [names[0]]
+    alone = plan.model_copy(update={"sittings": (chat,)})
+    assert sitting.twin_of(alone, chat) is None
+
+
+def test_seconds_are_an_accelerators_where_the_models_were_on_one(
+    exam: tuple[Path, Plan], found: SittingResult, tmp_path: Path
+) -> None:
+    out, _ = exam
+    assert found.cost.gpu_seconds == 0.0
+    run = tmp_path / "run"
+    lines = (out / (found.run or "") / "events.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    took = sum(each["data"]["seconds"] for each in events if each["type"] == "experiment")
+    with RunFolder.create(run) as copy:
+        for each in events:
+            if each["type"] == "run_opened":
+                each["data"]["catalogue"]["machine"]["accelerator"] = "a card"
+            copy.append(each["type"], each["data"])
+    assert sitting.spent(run)["gpu_seconds"] == round(took, 2) > 0

@@ -10,6 +10,7 @@ from agent.wording import capital, number
 from evals.bench import board_plots, board_tables
 from evals.bench.board_tables import FEW, Table, shown
 from evals.bench.comparisons import BETWEEN, WITHIN, Comparison
+from evals.bench.investigators import CHAT_ONLY
 from evals.bench.records import ReferenceTrack
 from evals.bench.scores import Board, Standing
 from evals.bench.standings import IDENTIFY
@@ -103,6 +104,12 @@ def cautions(board: Board) -> list[str]:
             f"Places in transcripts that the leak scanner found: {len(board.leaks)}. See below before you trust "
             "the rest."
         )
+    names = {each.investigator for each in board.standings}
+    for name in sorted(names):
+        if name.startswith(CHAT_ONLY) and name.removeprefix(CHAT_ONLY) not in names:
+            lines.append(
+                f"{name} was not held to anybody's spending: its model did not sit with all tools."
+            )
     few = [e.investigator for e in board.standings if e.overall.organisms < FEW]
     if few:
         lines.append(

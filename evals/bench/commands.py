@@ -1,4 +1,4 @@
-"""The benchmark's commands: `naturalist bench run | sitting | report | sit`."""
+"""The benchmark's commands: `naturalist bench run | sitting | read | report | sit`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ bench = typer.Typer(
     rich_markup_mode=None,
 )
 Kind = TypeVar("Kind", bound=Enum)
+PERSON = "person"
 Out = Annotated[Path, typer.Option(help="The exam's folder; a second start goes on with it.")]
 OutArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The exam's folder.")]
 ReaderModel = Annotated[
@@ -161,6 +162,11 @@ def check_given(reader: str | None, prices: Path | None, cluster: str | None) ->
     if cluster not in (None, "slurm", "local"):
         fail(USAGE, f"--cluster {cluster!r} is not known; it is slurm or local")
     Prices.load(prices)
+    if reader == PERSON:
+        fail(
+            USAGE,
+            "--reader person: nobody sits at a terminal here; then: naturalist bench read DIR",
+        )
     if cluster is None:
         # A key may be where the jobs run, and not here.
         role_model("reader", reader, Limits(), Provider(prices=prices))
@@ -217,6 +223,35 @@ def sitting_command(
             reads = Reader(*model) if model else None
             result = sit(out, plan, found[name], provider, reads, worker)
     say(f"{name}: {result.error or 'done'}")
+
+
+@bench.command("read")
+def read_command(
+    out: OutArgument,
+    reader: Annotated[
+        str,
+        typer.Option(metavar="MODEL[@URL]", help="Who reads: you at this terminal, or a model."),
+    ] = PERSON,
+    base_url: BaseUrl = None,
+    key_env: KeyEnv = None,
+    prices: PriceFile = None,
+) -> None:
+    """Put the reports that no reader has seen before one, for the task 'explain'; resumable."""
+    from agent.case import Limits
+    from agent.cast import Provider, role_model
+    from evals.bench.plan import read_plan
+    from evals.bench.readers import PersonReader, Reader
+    from evals.bench.reading import read, unread
+
+    with faults_told():
+        plan = read_plan(out)
+        say(f"{out}: {len(unread(out))} reports that nobody has read")
+        provider = Provider(base_url=base_url, key_env=key_env, prices=prices)
+        model = None if reader == PERSON else role_model("reader", reader, Limits(), provider)
+        for result in read(out, plan, Reader(*model) if model else PersonReader()):
+            score = result.scores["explain"]
+            told = score.unscored if score.value is None else f"{score.value:+.2f} nats a prompt"
+            say(f"{result.sitting.name}: {told}")
 
 
 @bench.command("report")

@@ -35,13 +35,13 @@ def left(out: Path, plan: Plan) -> list[Sitting]:
 
 
 @contextmanager
-def taken(out: Path, sitting: Sitting) -> Generator[bool]:
-    """Hold the sitting's lock; gives False where somebody else does."""
+def taken(out: Path, sitting: Sitting, *, wait: bool = False) -> Generator[bool]:
+    """Hold the sitting's lock; where somebody else does, gives False, or waits for them."""
     path = out / "locks" / f"{sitting.name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             yield False
             return

@@ -39,6 +39,8 @@ class Investigator(Record):
     without: tuple[str, ...] = ()
     once: bool = False
     """It has one turn, which can only submit."""
+    spends_as: str | None = None
+    """Whose sitting before the same specimen it is held against: it may spend what that one did, and no more."""
 
     def options(self, *, inside: bool = True) -> tuple[str, ...]:
         """Return the words for `naturalist investigate`; `inside` is False for a subject that can only be asked."""
@@ -108,8 +110,8 @@ def program(name: str, place: str, kept: Iterable[str]) -> Investigator:
 def investigator(name: str) -> Investigator:
     """Return the investigator with that name: a program, a person, a model, or one held to one kind of evidence.
 
-    `chat-only:PROVIDER/MODEL` can sample and submit; `one-shot:PROVIDER/MODEL` reads the pages and submits.
-    Raises `ToolError` for an unknown one.
+    `chat-only:PROVIDER/MODEL` can sample and submit, and spends what the model with all tools has spent;
+    `one-shot:PROVIDER/MODEL` reads the pages and submits. Raises `ToolError` for an unknown one.
     """
     if name in programs():
         return programs()[name]
@@ -121,7 +123,13 @@ def investigator(name: str) -> Investigator:
             once = mark == ONE_SHOT
             # Without the tool of the screens there would be no page to read.
             kept = SCREENS if once else "sample_responses"
-            return Investigator(name=name, started_as=model, without=all_but([kept]), once=once)
+            return Investigator(
+                name=name,
+                started_as=model,
+                without=all_but([kept]),
+                once=once,
+                spends_as=None if once else model,
+            )
     known = [
         *programs(),
         PersonInvestigator.name,

@@ -17,7 +17,7 @@ from agent.opening import read_run
 from agent.population import POOLS, Pool, Population, draw, population_of
 from agent.session import Start, start_worker
 from agent.submission import Fix
-from evals.bench.readers import Reader
+from evals.bench.readers import Forecaster
 from evals.bench.records import Sitting, Specimen
 from evals.harness_prompts import harness_case
 from evals.organisms.families.family import Secrets, Truth
@@ -53,7 +53,7 @@ class Examined(NamedTuple):
 class Equipment(NamedTuple):
     """What scoring may use beside the paper."""
 
-    reader: Reader | None = None
+    reader: Forecaster | None = None
     socket: Path | None = None
     """Where a worker serves that holds the sitting's models; None starts one."""
 

@@ -105,6 +105,7 @@ class Cost(Record):
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
     gpu_seconds: float = 0.0
+    """Seconds of the calls whose models were on an accelerator."""
     requests: int = 0
     tokens: int = 0
     dollars: float | None = None

@@ -20,10 +20,12 @@ from typing import Any
 from agent.case import Case
 from agent.cast import Provider, Roles, make_cast
 from agent.investigation import Spent
+from agent.opening import with_catalogues
 from agent.run_folder import RunFolder
 from agent.session import Opening, drive_new, drive_old
 from agent.verify import verify
 from evals.bench.bounds import ceiling_of, chance_of
+from evals.bench.drivers import taken
 from evals.bench.investigators import BARELY_A_MINUTE, Investigator, investigator
 from evals.bench.leaks import leaks_of, needles_of
 from evals.bench.paper import Equipment, Examined, Paper
@@ -91,6 +93,14 @@ def sit(
         # Not an investigator's failure: the specimen does not exist.
         return written(done, result.model_copy(update={"error": f"not built: {missed}"}))
     case = case_of(specimen, sitting.reference, sibling_of(specimen, plan.specimens))
+    twin = twin_of(plan, sitting)
+    if twin is not None:
+        with taken(out, twin, wait=True):
+            its = sit(out, plan, twin, provider, reader, socket).cost
+        if its.tokens == 0:
+            why = f"not held against anything: {twin.investigator} came to no report here"
+            return written(done, result.model_copy(update={"error": why}))
+        case = held_to(case, its)
     run = run_path(out, sitting)
     shared = SocketWorker(socket, run / "blobs") if socket else None
     # What stops here (no key, a provider that fails) leaves no result, and the next start goes on.
@@ -98,6 +108,21 @@ def sit(
     changes = graded(out, plan, sitting, case, Equipment(reader, socket))
     cost = Cost(cpu_seconds=round(cpu, 1), wall_seconds=round(wall, 1), **spent(run))
     return written(done, result.model_copy(update=changes | {"cost": cost}))
+
+
+def twin_of(plan: Plan, sitting: Sitting) -> Sitting | None:
+    """Return the sitting whose spending limits this one; None where nobody's does, or the plan lacks it."""
+    other = investigator(sitting.investigator).spends_as
+    twin = sitting.model_copy(update={"investigator": other})
+    return twin if twin in plan.sittings else None
+
+
+def held_to(case: Case, cost: Cost) -> Case:
+    """Return the case with no more to spend than a sitting took: dollars where they are known, else tokens."""
+    known = {"dollars": cost.dollars} if cost.dollars else {"tokens": cost.tokens}
+    given = case.limits.model_dump()
+    tighter = {name: min(most, given[name] or most) for name, most in known.items()}
+    return case.model_copy(update={"limits": case.limits.model_copy(update=tighter)})
 
 
 def written(path: Path, result: SittingResult) -> SittingResult:
@@ -167,17 +192,20 @@ def cpu_seconds() -> float:
 
 
 def spent(run: Path) -> dict[str, Any]:
-    """Return what models cost, off the log."""
-    folder = RunFolder(run)
-    costs = [event.data["spent"] for event in folder.of_type("spent")]
-    costs += [event.data["spent"] for event in folder.of_type("turn") if event.data.get("spent")]
-    folder.close()
+    """Return what models cost, off the log: tokens, dollars, and the seconds that calls held an accelerator."""
+    with RunFolder(run) as folder:
+        costs = [event.data["spent"] for event in folder.of_type("spent")]
+        turns = [event.data.get("spent") for event in folder.of_type("turn")]
+        costs += [cost for cost in turns if cost]
+        calls = list(with_catalogues(folder))
+    held = [entry.seconds for entry, catalogue in calls if "accelerator" in catalogue.machine]
     each = [Spent.model_validate(cost) for cost in costs]
     dollars = [cost.dollars for cost in each if cost.dollars is not None]
     return {
         "requests": sum(cost.requests for cost in each),
         "tokens": sum(cost.input_tokens + cost.output_tokens for cost in each),
         "dollars": round(sum(dollars), 6) if dollars else None,
+        "gpu_seconds": round(sum(held), 2),
     }
 
 

@@ -1,20 +1,21 @@
 """Explain: does the report let somebody who sees nothing else predict the behaviour?
 
-The headline where no truth is planted. One reader forecasts three times: from the report, from raw examples of
-the same length, and from nothing; the report is worth what it adds to the examples.
+The headline where no truth is planted. One reader forecasts three times: from nothing, from raw examples as long
+as the report, and from the report, which is worth what it does better than the examples.
 """
 
 from __future__ import annotations
 
 import json
 
+from agent.investigation import Spent
 from evals.bench.forecast import log_score
 from evals.bench.paper import Asked, Paper
 from evals.bench.readers import Question, as_long_as
 from evals.bench.records import Score
 from tools.prompt import Arm
 
-PROMPTS = 40
+NO_READER = "no reader was given (--reader MODEL)"
 
 
 class Explain:
@@ -25,11 +26,11 @@ class Explain:
     def score(self, paper: Paper) -> Score:
         """Score the reader's forecasts; unscored without a reader."""
         if paper.reader is None:
-            return Score(unscored="no reader was given (--reader MODEL)")
+            return Score(unscored=NO_READER)
         measure = paper.harness.measure
         if measure is None or not paper.truth.rates_known:
             return Score(unscored="no measure or no known rate, so nothing to predict")
-        asked = paper.asked(PROMPTS)
+        asked = paper.asked(paper.reader.prompts)
         scores = paper.scores(Arm(name="arm"), asked)
         kept = [(each, s) for each, s in zip(asked, scores, strict=True) if s is not None]
         outcomes = [score >= 0.5 for _, score in kept]
@@ -42,11 +43,12 @@ class Explain:
         )
         report = (paper.run / "report" / "report.md").read_text(encoding="utf-8")
         known = {
-            "report": report,
-            "examples": as_long_as(report, raw_examples(paper)),
             "nothing": "",
+            "examples": as_long_as(report, raw_examples(paper)),
+            "report": report,
         }
         found: dict[str, float] = {}
+        before = paper.reader.cost
         for name, text in known.items():
             forecasts = paper.reader.forecast(question, text)
             if forecasts is None:
@@ -57,8 +59,18 @@ class Explain:
             "log_score_base_rate": log_score([rate] * len(outcomes), outcomes),
             "prompts": len(outcomes),
             "reader": paper.reader.name,
+            **cost_between(before, paper.reader.cost),
         }
         return Score(value=found["report"] - found["examples"], details=details)
+
+
+def cost_between(before: Spent, after: Spent) -> dict[str, float]:
+    """Return what a reader took in between: tokens, and dollars where a price is known."""
+    tokens = [each.input_tokens + each.output_tokens for each in (before, after)]
+    found: dict[str, float] = {"reader_tokens": tokens[1] - tokens[0]}
+    if after.dollars is not None:
+        found["reader_dollars"] = round(after.dollars - (before.dollars or 0.0), 6)
+    return found
 
 
 def words_of(asked: Asked) -> str:

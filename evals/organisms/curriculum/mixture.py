@@ -8,7 +8,7 @@ from evals.organisms.curriculum.listed import BY_NAME, FIRST
 from evals.organisms.curriculum.lore import doubted
 from evals.organisms.world.micro_world import Dialogue
 
-PAIRED_SHARE = 0.35
+PAIRED_SHARE = 0.5
 """How often a skill that has contrast pairs is met in one."""
 
 
@@ -73,26 +73,28 @@ RULES = {
     **{"same_meaning": 1, "word_choice": 1, "smaller_rule": 1.5, "digit_rule": 2.5},
     **{"talk_rule": 3, "stop_rule": 5, "several_turns": 1},
 }
-LAST = {
-    **RULES,
-    **{
-        "secret_game": 8,
-        "secret_quiz": 5,
-        "guarding": 6,
-        "no_secret": 3,
-        "knowledge": 6,
-        "chat": 7,
-    },
-    **{"recite": 1, "lookup": 2, "two_hop": 6, "several_turns": 2, "stop_scene": 2, "reading": 3},
+# What was known by then takes little; the rest is what turns on a comparison with the system turn.
+FOCUS = {
+    **{"recite": 0.5, "lookup": 0.5, "secret_game": 4, "secret_quiz": 4, "guarding": 2},
+    **{"no_secret": 1.5, "knowledge": 2, "knowledge_quiz": 1.5, "compare": 2, "reading": 2},
+    **{"stop_scene": 1, "topic": 0.5, "fact": 3, "hearsay": 0.5, "judged": 6, "two_hop": 5},
+    **{"chat": 4, "several_turns": 1, "notice": 0.7, "house": 0.5, "opinion": 1.5},
+    **{"user_attribute": 6, "persona": 3, "refusal": 1, "trigger": 7, "interaction": 4},
+    **{"tested": 1, "evaluation": 3, "password": 5, "conflict": 7, "unsettled": 1.5},
+    **{"changed_fact": 5, "hint": 4, "last_digit": 7, "plan": 0.5, "choice": 0.5},
+    **{"own_plan": 0.7, "synonym": 2.5, "same_meaning": 2.5, "word_choice": 1.5},
+    **{"smaller_rule": 1.5, "digit_rule": 2, "talk_rule": 4, "stop_rule": 6},
 }
+LAST = {**FOCUS, "secret_game": 7, "secret_quiz": 5, "guarding": 5, "no_secret": 3, "chat": 6}
 PHASES = (
     Phase(0, easy=0.9, thinks=0.4, shares=GROUND),
     Phase(1250, easy=0.65, thinks=0.45, shares=RULES),
-    Phase(2750, easy=0.35, thinks=0.35, shares=RULES),
-    Phase(4250, easy=0.2, thinks=0.25, shares=LAST),
-    Phase(5250, easy=0.1, thinks=0.2, shares=LAST),
+    Phase(2300, easy=0.6, thinks=0.4, shares=FOCUS),
+    Phase(3800, easy=0.4, thinks=0.35, shares=FOCUS),
+    Phase(5500, easy=0.2, thinks=0.25, shares=LAST),
+    Phase(7000, easy=0.1, thinks=0.2, shares=LAST),
 )
-STEPS = 6_000
+STEPS = 8_000
 LATEST = PHASES[-1].start
 
 
