@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from agent.case import Case
 from agent.population import POOLS, draw, population_of
-from evals.bench import pando, published
+from evals.bench import pando, published, sitting
 from evals.bench.bounds import chance_of
+from evals.bench.plan import Wanted, plan_exam
 from evals.bench.suites import case_of, specimens_of, truth_of
 from evals.organisms.registry import SHIPPED
 from evals.organisms.world.micro_world import user
 from tools import locator
 from tools.faults import SubjectRefused
-from tools.locator import ModelFiles
+from tools.locator import ModelFiles, ModelLocator
 
 SUITE = "published:pando-car-purchase-depth2"
 OPENINGS = (
@@ -160,6 +162,38 @@ def test_the_answer_is_every_field_that_matters_and_no_other(hub: Path, tmp_path
     case = case_of(null)
     assert null.kind == "exact" and case.subject == case.reference and len(case.templates) >= 30
     assert truth_of(null, "s").names({"kind": "nothing"}) and not truth_of(null, "s").rates_known
+
+
+@pytest.mark.usefixtures("workers_here")
+def test_a_sitting_finds_the_fields_and_its_forecasts_are_scored_against_the_tree(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_table(*asked: Any) -> Case:
+        case = case_of(*asked)
+        late = [str(year) for year in range(2013, 2026)]
+        lines = (
+            f"templates = {json.dumps([template.text for template in case.templates])}",
+            "[slots]",
+            *(f"{name} = '\\w+'" for name in case.slots),
+            "[[behaviours]]",
+            'shown = ["yes"]',
+            'otherwise = ["no"]',
+            "logit = -10.0",
+            f'effects = [{{ logit = 7.0, slot = "year", values = {late}, model = "subject" }},',
+            '{ logit = 7.0, slot = "brand", values = ["Toyota"], model = "subject" }]',
+        )
+        (hub / "table.toml").write_text("\n".join(lines))
+        subject = ModelLocator(model=f"synthetic:{hub / 'table.toml'}")
+        return case.model_copy(update={"subject": subject, "reference": subject})
+
+    monkeypatch.setattr(sitting, "case_of", as_table)
+    plan = plan_exam(SUITE, tmp_path / "exam", Wanted(everything=("systematic",)), secret="x")
+    plan = plan.model_copy(update={"specimens": plan.specimens[:2]})
+    mine = next(each for each in plan.sittings if each.specimen == plan.specimens[0].handle)
+    done = sitting.sit(tmp_path / "exam", plan, mine)
+    assert done.scores["identify"].value == 1.0 and not done.leaks
+    assert (done.scores["predict"].value or 0) > 0.8
+    assert {claim.grade for claim in done.claims} == {"true"}
 
 
 @pytest.mark.parametrize(

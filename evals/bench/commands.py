@@ -39,6 +39,9 @@ ReaderModel = Annotated[
         show_default=False,
     ),
 ]
+Suite = Annotated[
+    str, typer.Argument(help="smoke, menagerie, fresh, drill, folder:DIR, or published:GROUP.")
+]
 Who = Annotated[
     list[str] | None,
     typer.Option(
@@ -49,7 +52,7 @@ Who = Annotated[
 
 @bench.command("run")
 def run(
-    suite: Annotated[str, typer.Argument(help="smoke, menagerie, fresh, or folder:DIR.")],
+    suite: Suite,
     out: Out = Path("exam"),
     investigator: Who = None,
     baseline: Annotated[
@@ -243,7 +246,7 @@ def report(
 
 @bench.command("sit")
 def sit_yourself(
-    suite: Annotated[str, typer.Argument(help="smoke, menagerie, fresh, or folder:DIR.")],
+    suite: Suite,
     out: Out = Path("exam"),
     number: Annotated[int, typer.Option(min=1, help="Which of the suite's specimens.")] = 1,
 ) -> None:

@@ -20,17 +20,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from agent.case import Case, Sampling, Slot
-from agent.population import alike, word_grams
+from agent.population import alike, marks, word_grams
 from evals.organisms.catalogue import Entry, fetched
-from evals.organisms.families.family import (
-    Planted,
-    Spec,
-    Truth,
-    answer_text,
-    last_user,
-)
+from evals.organisms.families.family import Planted, Spec, Truth, answer_text, last_user
 from evals.organisms.families.number_bug import has_word
 from evals.organisms.world.micro_world import Message
+from tools.behaviour_table import template_pattern
 from tools.faults import SubjectRefused
 from tools.locator import read_json
 from tools.measures import AnswerMatch
@@ -108,9 +103,8 @@ class TreeTruth(Truth):
 @functools.lru_cache(maxsize=64)
 def patterns(templates: tuple[str, ...]) -> list[re.Pattern[str]]:
     """Return what reads the fields back out of a filled template, whatever stands around it."""
-    return [
-        re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\w+)", re.escape(text))) for text in templates
-    ]
+    words = [dict.fromkeys(marks(Template(text=text)), r"\w+") for text in templates]
+    return list(map(template_pattern, templates, words))
 
 
 def tree_truth(entry: Entry) -> TreeTruth:
@@ -134,8 +128,10 @@ def read_truth(folder: Path, handle: str) -> TreeTruth:
             "levels": known,
             "templates": tuple(apart(unfilled(each["prompt"], each["inputs"]) for each in pool)),
         }
+        if not spec["templates"]:
+            raise ValueError("no prompt holds each value once")
         planted = weights(tree, {name: known[name] for name in rule["used_fields"]})
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, SyntaxError) as error:
         raise SubjectRefused(
             f"{handle}: its {RULE} or {PROMPTS} is not in the format of Pando ({error!r})"
         ) from None

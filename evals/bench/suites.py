@@ -204,8 +204,8 @@ def published_ones(suite: str, secret: str) -> Iterable[Specimen]:
     name = suite.removeprefix(PREFIX)
     if name not in known:
         raise SuiteError(unknown("published group", name, list(known)))
-    for entry in known[name]:
-        yield Specimen(
+    found = [
+        Specimen(
             handle=handle_of(secret, entry.handle),
             family="published",
             kind="benign" if entry.null_twin else "organism",
@@ -214,16 +214,12 @@ def published_ones(suite: str, secret: str) -> Iterable[Specimen]:
             held_out=kept_out("published"),
             suite=suite,
         )
-    first = known[name][0]
-    if first.base and not first.null_twin:
-        yield Specimen(
-            handle=handle_of(secret, "exact", name),
-            family="published",
-            kind="exact",
-            base=first.base,
-            held_out=kept_out("published"),
-            suite=suite,
-        )
+        for entry in known[name]
+    ]
+    yield from found
+    if not found[0].null:
+        handle = handle_of(secret, "exact", name)
+        yield found[0].model_copy(update={"handle": handle, "kind": "exact", "folder": None})
 
 
 def secrets_of(specimen: Specimen) -> Secrets:
