@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
+from typer.testing import CliRunner
 
 from agent.case import Case
 from agent.population import POOLS, draw, population_of
@@ -20,6 +21,7 @@ from evals.bench.plan import Wanted, plan_exam
 from evals.bench.suites import case_of, specimens_of, truth_of
 from evals.organisms.registry import SHIPPED
 from evals.organisms.world.micro_world import user
+from naturalist import app
 from tools import locator
 from tools.faults import SubjectRefused
 from tools.locator import ModelFiles, ModelLocator
@@ -230,3 +232,9 @@ def test_without_a_hub_one_line_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(SubjectRefused, match="not to be had from the hub") as refused:
             asked()
         assert "\n" not in str(refused.value)
+    # And once, not by each of twenty sittings.
+    told = CliRunner().invoke(app, ["bench", "run", SUITE, "--out", str(tmp_path / "exam")])
+    lines = told.stderr.strip().splitlines()
+    assert told.exit_code == 4 and "not to be had from the hub" in lines[-1]
+    assert sum("not to be had" in line for line in lines) == 1
+    assert not (tmp_path / "exam" / "results").exists()

@@ -103,6 +103,7 @@ def run(
     from evals.bench.investigators import programs
     from evals.bench.plan import Wanted, plan_exam, usual_null_runs
     from evals.bench.pool import Exam, run_here
+    from evals.bench.published import check_hub
     from evals.bench.records import ReferenceTrack
     from evals.bench.suites import SuiteError
 
@@ -147,6 +148,8 @@ def run(
             fail(CONFIGURATION, "--cluster needs submitit: pip install -e '.[slurm]'")
         say(f"{len(jobs)} jobs submitted; `naturalist bench report {out}` joins what they leave")
         return
+    with faults_told():
+        check_hub(suite)
     until = time.time() + 3600 * hours if hours is not None else float("inf")
     exam = Exam(out, plan, until, tuple(options), say)
     failed = run_here(exam, processes or os.cpu_count() or 1, workers)

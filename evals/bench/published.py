@@ -126,3 +126,9 @@ def published_case(specimen: Specimen, case: Case) -> Case:
     subject, reference = (base, base) if specimen.folder is None else locators(entry)
     case = tree_case(entry, case) if entry.folder else case
     return case.model_copy(update={"subject": subject, "reference": reference})
+
+
+def check_hub(suite: str) -> None:
+    """Raise `SubjectRefused` where a suite is on a hub out of reach: told once, before every sitting fails on it."""
+    if suite.startswith(PREFIX):
+        locators(groups()[suite.removeprefix(PREFIX)][0])
