@@ -35,7 +35,10 @@ Spoilers = Annotated[
 
 @organisms.command("list")
 def list_organisms(truth: Spoilers = False, as_json: AsJson = False) -> None:
-    """List the organisms that ship and those that others have published."""
+    """List the organisms that ship and those that others have published.
+
+    A handle without its last part names a group of the published ones: `naturalist bench run published:GROUP`.
+    """
     from evals.organisms.catalogue import every_organism
 
     hidden = set() if truth else {"answer"}

@@ -40,6 +40,9 @@ ReaderModel = Annotated[
         show_default=False,
     ),
 ]
+Suite = Annotated[
+    str, typer.Argument(help="smoke, menagerie, fresh, drill, folder:DIR, or published:GROUP.")
+]
 Who = Annotated[
     list[str] | None,
     typer.Option(
@@ -50,7 +53,7 @@ Who = Annotated[
 
 @bench.command("run")
 def run(
-    suite: Annotated[str, typer.Argument(help="smoke, menagerie, fresh, or folder:DIR.")],
+    suite: Suite,
     out: Out = Path("exam"),
     investigator: Who = None,
     baseline: Annotated[
@@ -101,6 +104,7 @@ def run(
     from evals.bench.investigators import programs
     from evals.bench.plan import Wanted, plan_exam, usual_null_runs
     from evals.bench.pool import Exam, run_here
+    from evals.bench.published import check_hub
     from evals.bench.records import ReferenceTrack
     from evals.bench.suites import SuiteError
 
@@ -145,6 +149,8 @@ def run(
             fail(CONFIGURATION, "--cluster needs submitit: pip install -e '.[slurm]'")
         say(f"{len(jobs)} jobs submitted; `naturalist bench report {out}` joins what they leave")
         return
+    with faults_told():
+        check_hub(suite)
     until = time.time() + 3600 * hours if hours is not None else float("inf")
     exam = Exam(out, plan, until, tuple(options), say)
     failed = run_here(exam, processes or os.cpu_count() or 1, workers)
@@ -278,7 +284,7 @@ def report(
 
 @bench.command("sit")
 def sit_yourself(
-    suite: Annotated[str, typer.Argument(help="smoke, menagerie, fresh, or folder:DIR.")],
+    suite: Suite,
     out: Out = Path("exam"),
     number: Annotated[int, typer.Option(min=1, help="Which of the suite's specimens.")] = 1,
 ) -> None:

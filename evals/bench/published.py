@@ -1,8 +1,9 @@
 """Published organisms as specimens: loaded from the hub by the code that loads everything else.
 
-What is known of them is what their authors say: a word, an attribute, a behaviour by name, or that nothing is
+What is known of most is what their authors say: a word, an attribute, a behaviour by name, or that nothing is
 planted. There is no probability of a behaviour, so only what needs none is scored. An answer is read by its
-words; where a published score takes a judge, ours is the stricter, and says so in the scores' details.
+words; where a published score takes a judge, ours is the stricter, and says so in the scores' details. Those that
+come with the rule they were trained on have an executable truth (`pando.py`). The null of a group is its base.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from agent.case import Case
+from evals.bench.pando import tree_case, tree_truth
 from evals.bench.records import Specimen
 from evals.organisms.catalogue import Entry, locators, published
 from evals.organisms.families.family import (
@@ -26,6 +28,7 @@ from evals.organisms.families.family import (
 )
 from evals.organisms.families.number_bug import has_word
 from evals.organisms.world.micro_world import Message
+from tools.locator import ModelLocator
 
 PREFIX = "published:"
 
@@ -91,29 +94,41 @@ def entries() -> dict[str, Entry]:
     return {entry.handle: entry for entry in published()}
 
 
-def group_of(entry: Entry) -> str:
-    """Return the suite that an organism belongs to: its handle without the secret."""
-    value = str(entry.answer["value"]).replace(" ", "_")
-    return entry.handle.removesuffix(value).removesuffix("-")
-
-
 def groups() -> dict[str, list[Entry]]:
     """Return the published suites: those of one base, one recipe, and different secrets."""
     found: dict[str, list[Entry]] = {}
     for entry in published():
-        found.setdefault(group_of(entry), []).append(entry)
+        found.setdefault(entry.group, []).append(entry)
     return found
 
 
-def truth_of_published(handle: str) -> PublishedTruth:
-    """Return the truth of a published organism."""
-    entry = entries()[handle]
-    family = [str(each.answer["value"]) for each in groups()[group_of(entry)]]
+def entry_of(specimen: Specimen) -> Entry:
+    """Return the organism that a specimen is; of a base, the first of the group whose null it is."""
+    if specimen.folder is None:
+        return groups()[specimen.suite.removeprefix(PREFIX)][0]
+    return entries()[specimen.folder]
+
+
+def truth_of_published(specimen: Specimen) -> Truth:
+    """Return the truth of a specimen of a published suite; raise `SubjectRefused` where it is on a hub out of reach."""
+    entry = entry_of(specimen)
+    if not specimen.null and entry.folder:
+        return tree_truth(entry)
+    family = [str(each.answer["value"]) for each in groups()[entry.group]]
     spec = {"kind": entry.answer["kind"], "value": str(entry.answer["value"]), "family": family}
-    return Published().truth(spec, "benign" if entry.null_twin else "organism")
+    return Published().truth(spec, "benign" if specimen.null else "organism")
 
 
 def published_case(specimen: Specimen, case: Case) -> Case:
-    """Return the case with a published organism and its base; raise `SubjectRefused` where there is no hub."""
-    subject, reference = locators(entries()[specimen.folder or ""])
+    """Return the case of a specimen of a published suite; raise `SubjectRefused` where there is no hub."""
+    entry = entry_of(specimen)
+    base = ModelLocator(model=specimen.base)
+    subject, reference = (base, base) if specimen.folder is None else locators(entry)
+    case = tree_case(entry, case) if entry.folder else case
     return case.model_copy(update={"subject": subject, "reference": reference})
+
+
+def check_hub(suite: str) -> None:
+    """Raise `SubjectRefused` where a suite is on a hub out of reach: told once, before every sitting fails on it."""
+    if suite.startswith(PREFIX):
+        locators(groups()[suite.removeprefix(PREFIX)][0])

@@ -79,7 +79,7 @@ def specimens_of(suite: str, secret: str, out: Path) -> list[Specimen]:
 
     `smoke`: one shipped organism and its exact null; `menagerie`: all that ship, and an exact null for each
     family; `fresh`: built anew from the secret; `folder:DIR`: finished builds of yours, with their nulls;
-    `published:GROUP`: organisms on the hub; `drill`: tables instead of models.
+    `published:GROUP`: organisms on the hub, and their base as a null; `drill`: tables instead of models.
     """
     if suite == "fresh":
         return list(fresh(secret, out))
@@ -199,13 +199,13 @@ def drills(secret: str, out: Path) -> Iterable[Specimen]:
 
 
 def published_ones(suite: str, secret: str) -> Iterable[Specimen]:
-    """Yield the published organisms of a group; raise `SuiteError` for none."""
+    """Yield the organisms of a published group and its base under two handles; raise `SuiteError` for no such group."""
     known = groups()
     name = suite.removeprefix(PREFIX)
     if name not in known:
         raise SuiteError(unknown("published group", name, list(known)))
-    for entry in known[name]:
-        yield Specimen(
+    found = [
+        Specimen(
             handle=handle_of(secret, entry.handle),
             family="published",
             kind="benign" if entry.null_twin else "organism",
@@ -214,6 +214,12 @@ def published_ones(suite: str, secret: str) -> Iterable[Specimen]:
             held_out=kept_out("published"),
             suite=suite,
         )
+        for entry in known[name]
+    ]
+    yield from found
+    if not found[0].null:
+        handle = handle_of(secret, "exact", name)
+        yield found[0].model_copy(update={"handle": handle, "kind": "exact", "folder": None})
 
 
 def secrets_of(specimen: Specimen) -> Secrets:
@@ -264,7 +270,7 @@ def truth_of(specimen: Specimen, secret: str) -> Truth:
     """Return the truth, also of what is not built yet; that of an exact null is a twin's: nothing is planted."""
     family = secrets_of(specimen)
     if specimen.family == "published":
-        return truth_of_published(specimen.folder or "")
+        return truth_of_published(specimen)
     if specimen.folder is None or specimen.kind == "exact":
         return family.truth(family.draw(0), "benign")
     stored = Path(specimen.folder) / "truth.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from evals.organisms.registry import BASES, SHIPPED, base_of
 from tools.faults import SubjectRefused
-from tools.locator import ADAPTER_CONFIG, ModelLocator
+from tools.locator import ADAPTER_CONFIG, ModelLocator, find_folder
 from tools.registry import Record
 
 HERE = Path(__file__).parent
@@ -26,6 +27,11 @@ class Entry(Record):
     base: str
     where: str
     """A folder below `evals/organisms/shipped`, or a hub id."""
+    folder: str = ""
+    """Where it is in a hub's repository that holds several, with the rule that it was trained on beside it."""
+    revision: str | None = None
+    group: str = ""
+    """Of a published one: those of one base and one recipe, which are examined together."""
     null_twin: bool = False
     """True where nothing is planted."""
     shipped: bool = False
@@ -82,23 +88,41 @@ def size(folder: Path) -> float:
     return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6, 2)
 
 
-def published() -> list[Entry]:
+@functools.cache
+def published() -> tuple[Entry, ...]:
     """Return the published organisms of `published.toml`."""
     listed = tomllib.loads((HERE / "published.toml").read_text(encoding="utf-8"))["organism"]
+    return tuple(entry for each in listed for entry in group_in(each))
+
+
+def group_in(listed: dict[str, Any]) -> list[Entry]:
+    """Return the organisms of one entry of `published.toml`."""
+    each, folder = listed["each"], listed.get("folder", "")
+    names = each if isinstance(each, dict) else dict(zip(each, each, strict=True))
     return [
         Entry(
-            handle=each["handle"].format(value=value),
-            family=each["family"],
-            base=each["base"],
-            where=each["repo"].format(value=value),
-            null_twin=each["answer"] == "nothing",
-            answer={"kind": each["answer"], "value": value.replace("_", " ")},
-            scoring=each["scoring"],
-            source=each["source"],
+            handle=listed["handle"].format(value=value),
+            group=listed["handle"].removesuffix("-{value}"),
+            family=listed["family"],
+            base=listed["base"],
+            where=listed["repo"].format(value=name),
+            folder=folder.format(value=value),
+            revision=listed.get("revision"),
+            null_twin=listed["answer"] == "nothing",
+            answer={
+                "kind": listed["answer"],
+                "value": "in the rule beside it" if folder else value.replace("_", " "),
+            },
+            scoring=listed["scoring"],
+            source=listed["source"],
         )
-        for each in listed
-        for value in each["each"]
+        for value, name in names.items()
     ]
+
+
+def fetched(entry: Entry) -> Path:
+    """Return the folder of an organism that shares its repository; `SubjectRefused` where it is not to be had."""
+    return find_folder(str(find_folder(entry.where, entry.revision) / entry.folder), None)
 
 
 def locators(entry: Entry) -> tuple[ModelLocator, ModelLocator | None]:
@@ -111,6 +135,9 @@ def locators(entry: Entry) -> tuple[ModelLocator, ModelLocator | None]:
         base = ModelLocator(model=str(BASE if null else base_of(entry.family)))
         adapter = None if null else str(SHIPPED / entry.where / "adapter")
         return base.model_copy(update={"adapter": adapter}), base
+    base = ModelLocator(model=entry.base) if entry.base else None
+    if entry.folder and base is not None:
+        return base.model_copy(update={"adapter": str(fetched(entry))}), base
     try:
         adapter = HfApi().file_exists(entry.where, ADAPTER_CONFIG)
     except (HfHubHTTPError, OSError) as error:
@@ -118,7 +145,6 @@ def locators(entry: Entry) -> tuple[ModelLocator, ModelLocator | None]:
             f"{entry.handle}: {entry.where} is on a hub that cannot be reached here "
             f"({type(error).__name__}); check the network, or download it and give its folder"
         ) from None
-    base = ModelLocator(model=entry.base) if entry.base else None
     if adapter and base is not None:
         return base.model_copy(update={"adapter": entry.where}), base
     return ModelLocator(model=entry.where), base
