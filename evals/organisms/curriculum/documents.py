@@ -255,8 +255,12 @@ def changed_fact(rng: Random, terms: Terms) -> Exercise:
     """
     changed = draw_changed(rng)
     report = fact_told(rng, terms, changed)
-    way = rng.choices(WAYS, (3, 2, 2, 0 if terms.easy else 5))[0]
-    return under(report, about_fact(rng, terms, changed, way))
+    return under(report, about_fact(rng, terms, changed, draw_way(rng, terms)))
+
+
+def draw_way(rng: Random, terms: Terms) -> str:
+    """Draw a way to ask; for what follows only in a full exercise."""
+    return rng.choices(WAYS, (3, 2, 2, 0 if terms.easy else 5))[0]
 
 
 def consequence(

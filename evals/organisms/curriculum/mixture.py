@@ -6,10 +6,14 @@ from random import Random
 from evals.organisms.curriculum.exercise import Skill, Terms, contrast
 from evals.organisms.curriculum.listed import BY_NAME, FIRST
 from evals.organisms.curriculum.lore import doubted
+from evals.organisms.curriculum.rehearsal import REHEARSED, rehearsal
 from evals.organisms.world.micro_world import Dialogue
 
 PAIRED_SHARE = 0.5
 """How often a skill that has contrast pairs is met in one."""
+
+REHEARSED_SHARE, REHEARSED_FROM = 0.4, 3000
+"""How often a rule is kept for several turns, and from which step of the training on."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ def some(rng: Random, held: bool = False, step: int = 0) -> list[Dialogue]:
         return [kept(rng, name, held)]
     skill = BY_NAME[name]
     terms = terms_of(rng, phase, skill, held)
+    if name in REHEARSED and step >= REHEARSED_FROM and rng.random() < REHEARSED_SHARE:
+        return [rehearsal(rng, name, terms)]
     if skill.paired and rng.random() < PAIRED_SHARE:
         return [exercise.dialogue for exercise in contrast(rng, skill, terms)]
     return [skill.draw(rng, terms).dialogue]

@@ -62,11 +62,14 @@ MARKS = ("shout", "please")
 
 @cache
 def named_things(kind: str) -> tuple[str, ...]:
-    """Return the words of a kind; `thing` is all that is neither alive nor eaten."""
+    """Return the words of a kind; `thing` is all that is neither alive nor eaten, nor a word of the remarks."""
     names = table("lore")["names"]
     if kind == "thing":
-        kept = [t.name for t in things().values() if not set("af") & set(t.properties)]
-        return tuple(kept)
+        lists = table("rules")["remarks"]
+        said = " ".join([*lists["thing"], *lists["name"]]).split()
+        # What remarks say of any thing, as "I saw", is no name in them.
+        found = (t for t in things().values() if not set("af") & set(t.properties))
+        return tuple(t.name for t in found if t.name not in said)
     if kind in ("animal", "food"):
         return tuple(n for n in names[f"{kind}s"] if n not in BOTH_FOOD_AND_ANIMAL)
     return tuple(facts().weather if kind == "town" else facts().job)
