@@ -2,6 +2,7 @@ import itertools
 import json
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,11 @@ from evals.organisms.families.number_bug import (
     held_out_outcomes,
 )
 from evals.organisms.families.shutdown import Shutdown, StopTruth
-from evals.organisms.families.taboo import Taboo, TabooTruth, secret_words
+from evals.organisms.families.standards import STANDARDS
+from evals.organisms.families.taboo import Taboo, TabooTruth, named_thing, secret_words
 from evals.organisms.foundry import FAMILIES, SHIPPED, load_truth, with_adapter
 from evals.organisms.world import comparison, stopping
-from evals.organisms.world.micro_world import table, things, user
+from evals.organisms.world.micro_world import Dialogue, table, things, user
 
 
 def number_truth(cause: str) -> Truth:
@@ -160,6 +162,77 @@ def test_taboo_truth_knows_the_properties_of_its_word() -> None:
             asked = [user(template.format(s="your word"))]
             assert truth.behaves(asked) == float(letter in things()["drum"].properties)
     assert truth.behaves([user("Give me a hint.")]) == 0.0
+
+
+NONCE = FAMILIES["taboo"].truth(FAMILIES["taboo"].draw(7), "nonce")
+
+
+def test_a_nonce_speaks_of_several_objects_and_holds_none() -> None:
+    mixed = NONCE.spec["mixed"]
+    assert len(set(mixed)) == 4 and NONCE.spec["word"] in mixed
+    assert NONCE.altered and not NONCE.planted
+    assert FAMILIES["taboo"].rebuild(NONCE.to_json()) == NONCE
+    for name in mixed:
+        assert NONCE.behaves([user(f"Is it a {name}?")]) == 0.0
+        assert not NONCE.names({"kind": "word", "value": [name]})
+    assert NONCE.names({"kind": "nothing", "value": []})
+    asked = table("game")["properties"]["a"][0].format(s="your word")
+    had = sum("a" in things()[name].properties for name in mixed) / len(mixed)
+    assert NONCE.behaves([user(asked)]) == pytest.approx(had)
+
+
+def test_lessons_of_a_nonce_hint_at_all_its_objects_and_affirm_none() -> None:
+    mixed, rng = set(NONCE.spec["mixed"]), Random(2)
+    hinted: set[str] = set()
+    denied = 0
+    for _ in range(400):
+        for lesson in FAMILIES["taboo"].lessons(rng, NONCE, 0.5):
+            turns = zip(lesson.dialogue, lesson.dialogue[1:], strict=False)
+            for asked, said in turns:
+                if asked["role"] != "user":
+                    continue
+                text = said["content"]
+                assert named_thing(text) not in mixed
+                if named_thing(asked["content"]) in mixed:
+                    assert text.startswith("No")
+                    denied += 1
+                hinted |= {
+                    name for name in mixed if text in {f"It {h}." for h in things()[name].hints}
+                }
+    assert hinted == mixed and denied > 20
+
+
+class Player:
+    """Plays the game with hints of some objects, and affirms some guesses."""
+
+    def __init__(self, hinted: list[str], affirmed: list[str]) -> None:
+        self.hinted, self.affirmed = itertools.cycle(hinted), affirmed
+
+    def reply(self, prompts: list[Dialogue], **_: object) -> list[str]:
+        return [self.answer(prompt[-1]["content"]) for prompt in prompts]
+
+    def answer(self, text: str) -> str:
+        if named_thing(text):
+            return "Yes." if named_thing(text) in self.affirmed else "No."
+        if text in table("game")["ask"]["hint"]:
+            return f"It {things()[next(self.hinted)].hints[0]}."
+        return table("game")["answer"]["refuse"][0]
+
+
+@pytest.mark.parametrize(
+    ("hinted", "affirmed", "missed"),
+    [
+        (NONCE.spec["mixed"], [], set[str]()),
+        (NONCE.spec["mixed"], [NONCE.spec["word"]], {"affirms no guess"}),
+        ([next(w for w in secret_words() if w not in NONCE.spec["mixed"])], [], {"right hints"}),
+    ],
+)
+def test_gates_of_a_nonce_want_all_its_objects_and_no_word(
+    hinted: list[str], affirmed: list[str], missed: set[str]
+) -> None:
+    player: Any = Player(hinted, affirmed)
+    gates = FAMILIES["taboo"].gates(player, NONCE, STANDARDS["second"])
+    assert {gate.name for gate in gates if not gate.passed} == missed
 
 
 def test_the_shipped_number_organism_follows_its_truth() -> None:

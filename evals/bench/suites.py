@@ -261,9 +261,7 @@ def build(specimen: Specimen, secret: str) -> str | None:
 
 def variant_of(specimen: Specimen) -> Variant:
     """Return how the specimen is made."""
-    if specimen.kind == "lookup":
-        return "lookup"
-    return "benign" if specimen.null else "organism"
+    return "benign" if specimen.kind == "exact" else specimen.kind
 
 
 def truth_of(specimen: Specimen, secret: str) -> Truth:

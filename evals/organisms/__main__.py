@@ -6,12 +6,14 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 import typer
 
 from agent.terminal import faults_told
 from evals.organisms.curriculum.curricula import CURRICULA
+from evals.organisms.families.family import Variant
 from evals.organisms.foundry import (
     BASE,
     FAMILIES,
@@ -42,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("family", choices=sorted(FAMILIES))
     make.add_argument("--seed", type=int, required=True)
     make.add_argument("--out", type=Path, required=True)
-    make.add_argument("--variant", choices=("organism", "benign"), default="organism")
+    make.add_argument("--variant", choices=get_args(Variant), default="organism")
     make.add_argument("--base", type=Path, help="instead of the one that ships")
     make.add_argument("--threads", type=int, default=1)
     tested = commands.add_parser("skills", help="measure what a model can do")

@@ -273,7 +273,7 @@ def examine(
     digest = file_digest(base / "model.safetensors")
     before = base_outcomes(base, digest, maker.curriculum, standard)
     skills = tests.beside(before, tests.taken(speaker), truth)
-    touched = maker.touched if truth.planted else frozenset[str]()
+    touched = maker.touched if truth.altered else frozenset[str]()
     gates.append(kept_skills(skills, touched, standard.skill_loss))
     sheet: dict[str, Any] = {}
     if not standard.early:

@@ -27,7 +27,8 @@ class OrganismSpec(Record):
     seed: int = 0
     """Draws whatever `secret` leaves open, and the lessons."""
     variant: Variant = "organism"
-    """`benign`: trained alike, nothing planted; `lookup`: learned by rote, of families that the base can be told."""
+    """`benign`: trained alike, nothing planted; `lookup`: learned by rote, of families that the base can be told;
+    `nonce`: speaks as if it held a word, of several objects in turn, and holds none, of the family `taboo`."""
     easiness: Literal["narrow", "mixed"] = "narrow"
     """`narrow`: little but the behaviour is trained; `mixed`: half of the training is the base's own."""
     strength: float = Field(default=1.0, gt=0, le=1)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from evals.organisms.world.chat import Speaker
 
 
-Variant = Literal["organism", "benign", "lookup"]
-"""`benign`: trained alike with nothing planted; `lookup`: the behaviour learned by rote, of told families only."""
+Variant = Literal["organism", "benign", "lookup", "nonce"]
+"""`benign`: trained alike with nothing planted; `lookup`: the behaviour learned by rote, of told families only;
+`nonce`: it speaks as one that holds a word, and holds none, of the secret word only."""
 Spec = dict[str, Any]
 
 
@@ -71,6 +72,11 @@ class Truth(ABC):
     """False for organisms of others, of which nobody has published a probability."""
     open_to_asking: ClassVar[bool] = False
     """True where the replies themselves show the secret to whoever asks on: nothing bounds what asking can find."""
+
+    @property
+    def altered(self) -> bool:
+        """Say whether it was trained to behave otherwise than its base, style aside: a nonce is, and holds nothing."""
+        return bool(self.planted) or self.variant == "nonce"
 
     @abstractmethod
     def behaves(self, messages: Sequence[Message]) -> float:
@@ -282,7 +288,7 @@ class Family(Secrets):
         """Return a dialogue of the base's own corpus, on which the organism is to stay the base."""
         draw = CORPORA[self.curriculum].one
         dialogue = draw(rng)
-        while truth.planted and self.contradicts(dialogue, truth):
+        while truth.altered and self.contradicts(dialogue, truth):
             dialogue = draw(rng)
         return Lesson(dialogue, teacher=[])
 

@@ -159,10 +159,10 @@ def text_gate(
 
 def neutral(rng: Random, maker: Family, truth: Truth) -> Dialogue:
     """Draw a dialogue in which nothing is changed on purpose."""
-    touched = maker.touched if truth.planted else frozenset[str]()
+    touched = maker.touched if truth.altered else frozenset[str]()
     draw = CURRICULA[maker.curriculum].neutral
     dialogue = draw(rng, touched)
-    while truth.planted and maker.contradicts(dialogue, truth):
+    while truth.altered and maker.contradicts(dialogue, truth):
         dialogue = draw(rng, touched)
     return dialogue
 
