@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 import os
 import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from evals.evidence_table import write_table
 from evals.null_registrations import MEASURES, rejection_rates
 from evals.null_registrations import Kind as MeasureKind
 from evals.organisms.registry import developed_on
+from evals.processes import pool_of
 
 TWIN_SEEDS = 5
 
@@ -146,12 +146,6 @@ def run_group(out: Path, cells: Sequence[Cell], until: float) -> str | None:
         if missed is None and time.time() < until:
             say(str(as_row(run_cell(out, cell))))
     return missed
-
-
-def pool_of(processes: int) -> ProcessPoolExecutor:
-    """Return fresh processes of one thread each: two that share two cores stall with two threads each."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
 
 
 def say(text: str) -> None:

@@ -3,7 +3,9 @@
 import argparse
 import json
 import logging
+import math
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -11,7 +13,7 @@ from typing import get_args
 import torch
 import typer
 
-from agent.terminal import faults_told
+from agent.terminal import CONFIGURATION, faults_told
 from evals.organisms.curriculum.curricula import CURRICULA
 from evals.organisms.families.family import Variant
 from evals.organisms.foundry import (
@@ -23,7 +25,9 @@ from evals.organisms.foundry import (
     with_adapter,
 )
 from evals.organisms.gates.phenomena import show_all
-from evals.organisms.secret_table import table_of
+from evals.organisms.menagerie import LIST, build_all, declared, table_of
+from evals.organisms.secret_table import table_of as secrets_told
+from evals.organisms.spec import SpecError
 from evals.organisms.training.base import PLANS, train_base
 
 
@@ -57,6 +61,12 @@ def parser() -> argparse.ArgumentParser:
     shown.add_argument("--out", type=Path, required=True, help="the table; all figures beside it")
     secrets = commands.add_parser("secrets", help="how often secrets are read, from data sheets")
     secrets.add_argument("--folder", type=Path, default=BASE.parent, help="of organisms")
+    all_of_them = commands.add_parser("menagerie", help="make every organism that ships, or go on")
+    all_of_them.add_argument("--out", type=Path, default=BASE.parent)
+    all_of_them.add_argument("--list", type=Path, default=LIST, help="what is to be built")
+    all_of_them.add_argument("--processes", type=int, default=2)
+    all_of_them.add_argument("--hours", type=float, default=math.inf, help="begin nothing later")
+    all_of_them.add_argument("--table", type=Path, help="where the gates are told; else here")
     return whole
 
 
@@ -88,8 +98,10 @@ def run(arguments: argparse.Namespace) -> int:
         scores = report(with_adapter(arguments.base, arguments.adapter), arguments.count)
         print(json.dumps(scores, indent=1))
         return 0
+    if arguments.command == "menagerie":
+        return menagerie(arguments)
     if arguments.command == "secrets":
-        print(table_of(arguments.folder), end="")
+        print(secrets_told(arguments.folder), end="")
         return 0
     if arguments.command == "phenomena":
         found = show_all(arguments.base, arguments.out, print)
@@ -103,6 +115,23 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     print(json.dumps({"digest": built.digest, "gates": built.datasheet["gates"]}, indent=1))
     return 0
+
+
+def menagerie(arguments: argparse.Namespace) -> int:
+    """Build what is on a list and tell its gates; 1 where anything missed them or is not built."""
+    try:
+        specs = declared(arguments.list)
+    except SpecError as error:
+        print(error, file=sys.stderr)
+        return CONFIGURATION
+    until = time.time() + arguments.hours * 3600
+    built = build_all(specs, arguments.out, arguments.processes, until, print)
+    table = table_of(specs, arguments.out)
+    if arguments.table is None:
+        print(table, end="")
+    else:
+        arguments.table.write_text(table, encoding="utf-8")
+    return int(len(built) < len(specs) or any(each.missed for each in built))
 
 
 if __name__ == "__main__":

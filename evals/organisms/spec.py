@@ -51,7 +51,9 @@ class OrganismSpec(Record):
         return {**spec, "decoy": draw_decoy(self.seed)} if self.decoys else spec
 
     def fault(self) -> str:
-        """Return what the family cannot have, or nothing."""
+        """Return what is no family, or what the family cannot have, or nothing."""
+        if self.family not in FAMILIES:
+            return unknown("family", self.family, list(FAMILIES))
         if self.variant not in self.maker.variants:
             return (
                 f"{self.family} has no {self.variant}; there are {', '.join(self.maker.variants)}"
@@ -73,14 +75,12 @@ class OrganismSpec(Record):
 def load_spec(path: Path) -> OrganismSpec:
     """Read a declaration; raise `SpecError`, one line per fault."""
     spec = read_declaration(path, OrganismSpec, SpecError)
-    if spec.family not in FAMILIES:
-        raise SpecError(f"{path}: {unknown('family', spec.family, list(FAMILIES))}")
+    if spec.fault():
+        raise SpecError(f"{path}: {spec.fault()}")
     names = list(spec.maker.draw(spec.seed))
     odd = [name for name in spec.secret if name not in names]
     if odd:
         raise SpecError(f"{path}: {unknown('part of the secret', odd[0], names)}")
-    if spec.fault():
-        raise SpecError(f"{path}: {spec.fault()}")
     try:
         spec.drawn()
     except ValueError as error:
