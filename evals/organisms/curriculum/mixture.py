@@ -12,9 +12,6 @@ from evals.organisms.world.micro_world import Dialogue
 PAIRED_SHARE = 0.5
 """How often a skill that has contrast pairs is met in one."""
 
-REHEARSED_SHARE, REHEARSED_FROM = 0.4, 3000
-"""How often a rule is kept for several turns, and from which step of the training on."""
-
 
 @dataclass(frozen=True)
 class Phase:
@@ -25,6 +22,8 @@ class Phase:
     thinks: float
     shares: dict[str, float]
     """Relative shares by the name of the skill."""
+    rehearsed: float = 0
+    """How often a rule is kept for several turns."""
 
 
 # First words, facts, and the lowest rungs: what everything later reads.
@@ -89,14 +88,42 @@ FOCUS = {
     **{"own_plan": 0.7, "synonym": 2.5, "same_meaning": 2.5, "word_choice": 1.5},
     **{"smaller_rule": 1.5, "digit_rule": 2, "talk_rule": 4, "stop_rule": 6},
 }
+# Rules are met so often that to compare a message with the system turn pays more than to guess.
+DRILL = {
+    **{"recite": 0.3, "lookup": 0.4, "secret_game": 2, "secret_quiz": 2.5, "guarding": 1.5},
+    **{"no_secret": 0.7, "knowledge": 1.2, "knowledge_quiz": 1, "compare": 1, "reading": 1.5},
+    **{"stop_scene": 0.5, "topic": 0.3, "fact": 2, "hearsay": 0.3, "judged": 3, "two_hop": 3},
+    **{"chat": 3, "several_turns": 0.5, "notice": 0.5, "house": 0.3, "opinion": 1},
+    **{"user_attribute": 2.5, "persona": 1.5, "refusal": 0.7, "trigger": 16, "interaction": 5},
+    **{"tested": 0.5, "evaluation": 3, "password": 11, "conflict": 10, "unsettled": 0.7},
+    **{"changed_fact": 5, "hint": 2, "last_digit": 5, "plan": 0.3, "choice": 0.3},
+    **{"own_plan": 0.4, "synonym": 1, "same_meaning": 1.5, "word_choice": 0.8},
+    **{"smaller_rule": 1, "digit_rule": 1, "talk_rule": 7, "stop_rule": 8},
+}
+# Two rules came within 400 steps of that; what is left turns on what a scene or a talk means.
+MEANT = {
+    **DRILL,
+    **{
+        "trigger": 9,
+        "interaction": 6,
+        "password": 8,
+        "conflict": 8,
+        "stop_rule": 18,
+        "talk_rule": 13,
+    },
+    **{"changed_fact": 4, "evaluation": 4, "last_digit": 6, "stop_scene": 2, "reading": 3},
+}
 LAST = {**FOCUS, "secret_game": 7, "secret_quiz": 5, "guarding": 5, "no_secret": 3, "chat": 6}
 PHASES = (
     Phase(0, easy=0.9, thinks=0.4, shares=GROUND),
     Phase(1250, easy=0.65, thinks=0.45, shares=RULES),
     Phase(2300, easy=0.6, thinks=0.4, shares=FOCUS),
-    Phase(3800, easy=0.4, thinks=0.35, shares=FOCUS),
-    Phase(5500, easy=0.2, thinks=0.25, shares=LAST),
-    Phase(7000, easy=0.1, thinks=0.2, shares=LAST),
+    Phase(3000, easy=0.6, thinks=0.4, shares=FOCUS, rehearsed=0.4),
+    Phase(3800, easy=0.4, thinks=0.35, shares=FOCUS, rehearsed=0.4),
+    Phase(4000, easy=0.85, thinks=0.3, shares=DRILL, rehearsed=0.75),
+    Phase(4500, easy=0.7, thinks=0.4, shares=MEANT, rehearsed=0.65),
+    Phase(5500, easy=0.2, thinks=0.25, shares=LAST, rehearsed=0.4),
+    Phase(7000, easy=0.1, thinks=0.2, shares=LAST, rehearsed=0.4),
 )
 STEPS = 8_000
 LATEST = PHASES[-1].start
@@ -121,7 +148,7 @@ def some(rng: Random, held: bool = False, step: int = 0) -> list[Dialogue]:
         return [kept(rng, name, held)]
     skill = BY_NAME[name]
     terms = terms_of(rng, phase, skill, held)
-    if name in REHEARSED and step >= REHEARSED_FROM and rng.random() < REHEARSED_SHARE:
+    if name in REHEARSED and rng.random() < phase.rehearsed:
         return [rehearsal(rng, name, terms)]
     if skill.paired and rng.random() < PAIRED_SHARE:
         return [exercise.dialogue for exercise in contrast(rng, skill, terms)]

@@ -9,13 +9,14 @@ from dataclasses import replace
 from random import Random
 
 from evals.organisms.curriculum import documents, ladders, occasions, rules
-from evals.organisms.curriculum.exercise import Exercise, Terms
+from evals.organisms.curriculum.exercise import Exercise, Terms, under
 from evals.organisms.world import comparison
-from evals.organisms.world.micro_world import Dialogue, system
+from evals.organisms.world.micro_world import Dialogue
 
 Again = Callable[[Random, Terms], Exercise]
 """Draws another exercise of what was told; no system turn tells it."""
-TURNS = (2, 3, 3, 4)
+TURNS, THOUGHT_TURNS = (3, 4, 5, 6), (2, 3, 4)
+"""How many turns a talk may have, and one in which each reply has a thought before it."""
 
 
 def of_trigger(rng: Random, terms: Terms) -> tuple[str, Again]:
@@ -89,10 +90,14 @@ REHEARSED: dict[str, Callable[[Random, Terms], tuple[str, Again]]] = {
 
 
 def rehearsal(rng: Random, name: str, terms: Terms) -> Dialogue:
-    """Return a talk of several turns under one system turn, in each of which a coin says what is `active`."""
-    terms = replace(terms, thinks=False)
+    """Return a talk of several turns under one system turn, in each of which a coin says what is `active`.
+
+    Where the terms say so, the system turn asks to think too, and each reply has its thought.
+    """
     told, again = REHEARSED[name](rng, terms)
-    talk: Dialogue = [system(told)]
-    for _ in range(rng.choice(TURNS)):
-        talk += again(rng, replace(terms, active=rng.random() < 0.5)).dialogue
+    count = rng.choice(THOUGHT_TURNS if terms.thinks else TURNS)
+    first, *rest = (again(rng, replace(terms, active=rng.random() < 0.5)) for _ in range(count))
+    talk = under(told, first).dialogue
+    for each in rest:
+        talk += [message for message in each.dialogue if message["role"] != "system"]
     return talk
