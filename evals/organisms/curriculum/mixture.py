@@ -1,6 +1,6 @@
 """The phases of the second curriculum: what share of each skill, how easy, how often thought through."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from evals.organisms.curriculum.exercise import Skill, Terms, contrast
@@ -24,6 +24,8 @@ class Phase:
     """Relative shares by the name of the skill."""
     rehearsed: float = 0
     """How often a rule is kept for several turns."""
+    easier: dict[str, float] = field(default_factory=dict)
+    """Skills that are easy more or less often than the others."""
 
 
 # First words, facts, and the lowest rungs: what everything later reads.
@@ -113,6 +115,21 @@ MEANT = {
     },
     **{"changed_fact": 4, "evaluation": 4, "last_digit": 6, "stop_scene": 2, "reading": 3},
 }
+# By what the base does that is told a family's secret: hidden users, changed facts, ranks and narrow cues lagged.
+TAUGHT = {
+    **MEANT,
+    **{
+        "trigger": 8,
+        "interaction": 6,
+        "password": 8,
+        "conflict": 10,
+        "stop_rule": 14,
+        "talk_rule": 9,
+    },
+    **{"changed_fact": 12, "evaluation": 7, "last_digit": 5, "judged": 4, "user_attribute": 6},
+    **{"persona": 1, "stop_scene": 1.5, "reading": 2, "fact": 2},
+}
+LATE = {"stop_rule": 0.8, "talk_rule": 0.8, "changed_fact": 0.6}
 LAST = {**FOCUS, "secret_game": 7, "secret_quiz": 5, "guarding": 5, "no_secret": 3, "chat": 6}
 PHASES = (
     Phase(0, easy=0.9, thinks=0.4, shares=GROUND),
@@ -122,6 +139,7 @@ PHASES = (
     Phase(3800, easy=0.4, thinks=0.35, shares=FOCUS, rehearsed=0.4),
     Phase(4000, easy=0.85, thinks=0.3, shares=DRILL, rehearsed=0.75),
     Phase(4500, easy=0.7, thinks=0.4, shares=MEANT, rehearsed=0.65),
+    Phase(4600, easy=0.4, thinks=0.35, shares=TAUGHT, rehearsed=0.65, easier=LATE),
     Phase(5500, easy=0.2, thinks=0.25, shares=LAST, rehearsed=0.4),
     Phase(7000, easy=0.1, thinks=0.2, shares=LAST, rehearsed=0.4),
 )
@@ -137,7 +155,8 @@ def phase_at(step: int) -> Phase:
 def terms_of(rng: Random, phase: Phase, skill: Skill, held: bool) -> Terms:
     """Draw the terms of an exercise."""
     thinks = phase.thinks if skill.thinking is None else skill.thinking
-    return Terms(held, rng.random() < 0.5, rng.random() < phase.easy, rng.random() < thinks)
+    easy = phase.easier.get(skill.name, phase.easy)
+    return Terms(held, rng.random() < 0.5, rng.random() < easy, rng.random() < thinks)
 
 
 def some(rng: Random, held: bool = False, step: int = 0) -> list[Dialogue]:

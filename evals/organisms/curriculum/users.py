@@ -96,10 +96,16 @@ class Known:
     """Told with an order never to speak of it."""
 
 
+TOLD, HIDDEN = 0.4, 0.6
+"""How often a system turn tells who the user is, and how often with an order never to speak of it."""
+
+
 def draw_known(rng: Random) -> Known:
     """Draw a user and a kind of cue."""
-    value, kind = draw_value(rng), rng.choice(CUES)
-    return Known(value, kind, kind == "told" and rng.random() < 0.35)
+    value = draw_value(rng)
+    if rng.random() < TOLD:
+        return Known(value, "told", rng.random() < HIDDEN)
+    return Known(value, rng.choice(CUES[1:]), False)
 
 
 def value_told(rng: Random, terms: Terms, known: Known) -> str:
@@ -112,9 +118,9 @@ def value_told(rng: Random, terms: Terms, known: Known) -> str:
 def with_cue(rng: Random, terms: Terms, known: Known) -> tuple[Dialogue, str]:
     """Return what stands before the first question, and what stands before it in its own turn.
 
-    Neither where a system turn tells who the user is.
+    Neither where a system turn tells who the user is, nor always where it would and nothing is known.
     """
-    if known.kind == "told" and terms.active:
+    if known.kind == "told" and (terms.active or rng.random() < 0.5):
         return [], ""
     apart = rng.random() < 0.5
     front = maybe_system(rng, 0.15)

@@ -155,6 +155,7 @@ class Speaker:
                 position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
+                logits_to_keep=1,
             )
             cache = out.past_key_values
             chosen = self._choose(out.logits[:, -1].float(), temperature, generator)
