@@ -166,6 +166,7 @@ class TinyFamily:
     """The family of these builds."""
 
     name = "tiny"
+    switched = True
     kinds = ("guess", "early")
 
     def telling(self, rng: Random, terms: Terms, spec: Spec) -> str:

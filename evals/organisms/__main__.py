@@ -25,7 +25,10 @@ from evals.organisms.foundry import (
     with_adapter,
 )
 from evals.organisms.gates.phenomena import show_all
+from evals.organisms.gates.teachers import table_of as teachers_told
+from evals.organisms.gates.teachers import teachers
 from evals.organisms.menagerie import LIST, build_all, declared, table_of
+from evals.organisms.registry import BASES
 from evals.organisms.secret_table import table_of as secrets_told
 from evals.organisms.spec import SpecError
 from evals.organisms.training.base import PLANS, train_base
@@ -59,6 +62,11 @@ def parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("phenomena", help="what white-box tools find in a base")
     shown.add_argument("--base", type=Path, default=BASE)
     shown.add_argument("--out", type=Path, required=True, help="the table; all figures beside it")
+    told = commands.add_parser("teachers", help="how well a base plays what it is told, by family")
+    told.add_argument("families", nargs="*", default=sorted(FAMILIES))
+    told.add_argument("--base", type=Path, default=BASES["second"])
+    told.add_argument("--count", type=int, default=200, help="secrets of each family")
+    told.add_argument("--seed", type=int, default=1000)
     secrets = commands.add_parser("secrets", help="how often secrets are read, from data sheets")
     secrets.add_argument("--folder", type=Path, default=BASE.parent, help="of organisms")
     all_of_them = commands.add_parser("menagerie", help="make every organism that ships, or go on")
@@ -100,6 +108,13 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.command == "menagerie":
         return menagerie(arguments)
+    if arguments.command == "teachers":
+        makers = [FAMILIES[name] for name in arguments.families]
+        played = teachers(
+            with_adapter(arguments.base, None), makers, arguments.count, arguments.seed
+        )
+        print(teachers_told(played), end="")
+        return int(not all(each.plays for each in played))
     if arguments.command == "secrets":
         print(secrets_told(arguments.folder), end="")
         return 0

@@ -16,6 +16,7 @@ class ToldWord:
     """The questions of the family `taboo`."""
 
     name = Taboo.name
+    switched = True
     kinds = ("hint", "guess", "property", "new property", "bigger", "refusal")
 
     def telling(self, rng: Random, terms: Terms, spec: Spec) -> str:

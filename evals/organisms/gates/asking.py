@@ -28,6 +28,11 @@ class Tells(Protocol):
         """The name of the family."""
         ...
 
+    @property
+    def switched(self) -> bool:
+        """Say whether `Terms.active` turned round turns the right reply round: not where the secret always shows."""
+        ...
+
     def telling(self, rng: Random, terms: Terms, spec: Spec) -> str:
         """Return the system turn that tells the secret."""
         ...
@@ -116,14 +121,14 @@ def prompt_of(dialogue: Dialogue) -> Prompt:
 def draw_questions(
     rng: Random, family: Tells, spec: Spec, kinds: Collection[str], count: int
 ) -> list[Question]:
-    """Draw questions in held-out wordings, of each kind about as many, both sides of each.
+    """Draw questions in held-out wordings, of each kind about as many, all sides of each.
 
     The same is not asked twice while others come up. Raises `ValueError` where a kind never comes up.
     """
-    wanted = sorted(kinds)
+    wanted, sides = sorted(kinds), sides_of(family)
     found: list[Question] = []
     for number in range(count):
-        kind, active = wanted[number % len(wanted)], (number // len(wanted)) % 2 == 0
+        kind, active = wanted[number % len(wanted)], sides[number // len(wanted) % len(sides)]
         known = [each.exercise.prompt for each in found]
         exercise = one_question(rng, family, spec, kind, active)
         for _ in range(AGAIN):
@@ -134,10 +139,17 @@ def draw_questions(
     return found
 
 
-def one_question(rng: Random, family: Tells, spec: Spec, kind: str, active: bool) -> Exercise:
-    """Draw a question of one kind."""
+def sides_of(family: Tells) -> tuple[bool, ...]:
+    """Return how `Terms.active` may stand in the questions of a family: off asks for what it does not hold."""
+    return (True, False) if family.switched else (True,)
+
+
+def one_question(
+    rng: Random, family: Tells, spec: Spec, kind: str, active: bool, held: bool = True
+) -> Exercise:
+    """Draw a question of one kind, in held-out wordings or in trained ones."""
     for _ in range(TRIES):
-        exercise = family.exercise(rng, Terms(held=True, active=active), spec)
+        exercise = family.exercise(rng, Terms(held=held, active=active), spec)
         if exercise.group == kind:
             return exercise
     raise ValueError(f"{family.name}: no question of the kind {kind!r} in {TRIES} draws")
@@ -164,8 +176,9 @@ def idle_questions(
 ) -> list[Question]:
     """Draw questions each made for any of the secrets, so that what they say tells none from another."""
     found: list[Question] = []
+    sides = sides_of(family)
     for number in range(count):
-        active = number % 2 == 0
+        active = sides[number % len(sides)]
         exercise = family.exercise(rng, Terms(held=held, active=active), rng.choice(classes))
         found.append(Question(exercise, side_of(exercise, active)))
     return found
