@@ -8,10 +8,11 @@ import time
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
 from evals.organisms.families import decoy
 from evals.organisms.families.family import (
@@ -35,7 +36,7 @@ from evals.organisms.registry import (
     base_of,
     load_truth,
 )
-from evals.organisms.training.adapting import Adapting
+from evals.organisms.training.adapting import EMBEDDINGS, Adapting
 from evals.organisms.world.chat import Codec, Speaker, load
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def make_organism(
         raise ValueError(f"{family} has no {variant}; there are {', '.join(maker.variants)}")
     base = base or base_of(family)
     check_base(maker, base)
-    spec, recipe, standard = declared or Declared(maker.draw(seed), maker.recipe)
+    spec, recipe, standard = declared or Declared(maker.draw(seed), maker.recipe_of(variant))
     spec = settled(maker, spec, base, out)
     truth = maker.truth(spec, variant)
     if (out / "checksums.json").exists() and load_truth(out) == truth:
@@ -218,7 +219,8 @@ def train_adapter(
     training = Adapting(model, Codec(tokenizer), maker, truth, style, recipe)
     training.train(seed, out / "work")
     partial = out / "work" / "written"
-    training.model.save_pretrained(str(partial))
+    # What is added to embeddings, not the base's embeddings with it.
+    training.model.save_pretrained(str(partial), save_embedding_layers=False)
     strip(partial)
     shutil.copytree(partial, out / "adapter", dirs_exist_ok=True)
 
@@ -238,12 +240,20 @@ def strip(folder: Path) -> None:
 
 
 def with_adapter(base: Path, adapter: Path | None) -> Speaker:
-    """Load the base, with an adapter merged into it if one is given."""
+    """Load the base, with an adapter merged into it if one is given.
+
+    Not one on embeddings: these are tied to the head, which it would change too.
+    """
     model, tokenizer = load(base)
     if adapter is not None:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        fitted = PeftModel.from_pretrained(model, str(adapter))
+        targets = read_json(adapter / "adapter_config.json")["target_modules"]
+        kept = EMBEDDINGS in targets
+        model = cast(
+            PreTrainedModel, fitted.get_base_model() if kept else fitted.merge_and_unload()
+        )
     return Speaker(model.eval(), tokenizer)
 
 

@@ -65,7 +65,7 @@ class OrganismSpec(Record):
 
     def recipe(self) -> Recipe:
         """Return how it is trained."""
-        recipe = self.maker.recipe
+        recipe = self.maker.recipe_of(self.variant)
         if self.easiness == "narrow":
             return recipe
         longer = (1 - recipe.base_share) / (1 - MIXED_SHARE)

@@ -28,7 +28,14 @@ def plain_rules(held: bool) -> list[str]:
 def draw_stopping(rng: Random, terms: Terms) -> stopping.Ruled:
     """Draw a rule about one factor, with a scene; an easy one has no negations."""
     ruled = stopping.draw_rule(rng, terms.held)
-    return replace(ruled, template=rng.choice(plain_rules(terms.held))) if terms.easy else ruled
+    if not terms.easy:
+        return ruled
+    return in_plain_words(replace(ruled, template=rng.choice(plain_rules(terms.held))))
+
+
+def in_plain_words(ruled: stopping.Ruled) -> stopping.Ruled:
+    """Return a rule with its condition in the words that a thought about the scene has, as far as it has them."""
+    return replace(ruled, condition=table("stop")["conditions"][ruled.factor][ruled.level][0])
 
 
 def reduced(rng: Random, terms: Terms, ruled: stopping.Ruled) -> stopping.Ruled:
@@ -48,6 +55,7 @@ def stop_rule(rng: Random, terms: Terms) -> Exercise:
     luck, turns_rule = rng.random(), rng.random() < 0.5
     if ruled.continues != terms.active:
         turned = ruled.opposed(rng) if turns_rule else None
+        turned = in_plain_words(turned) if turned and terms.easy else turned
         ruled = turned or replace(ruled, scene=ruled.scene.turned(rng, ruled.factor))
     return under(ruled.wording, stopped(Random(luck), terms, ruled))
 

@@ -130,7 +130,20 @@ TAUGHT = {
     **{"persona": 1, "stop_scene": 1.5, "reading": 2, "fact": 2},
 }
 LATE = {"stop_rule": 0.8, "talk_rule": 0.8, "changed_fact": 0.6}
-LAST = {**FOCUS, "secret_game": 7, "secret_quiz": 5, "guarding": 5, "no_secret": 3, "chat": 6}
+FULLER = {**TAUGHT, "interaction": 9, "trigger": 9, "password": 9, "evaluation": 6, "talk_rule": 8}
+LATER = {"stop_rule": 0.7, "talk_rule": 0.6}
+LAST = {
+    **FULLER,
+    **{
+        "secret_game": 5,
+        "secret_quiz": 4,
+        "guarding": 4,
+        "no_secret": 2.5,
+        "chat": 6,
+        "two_hop": 4,
+    },
+    **{"stop_rule": 10, "changed_fact": 9, "fact": 3, "persona": 2, "refusal": 1, "hint": 3},
+}
 PHASES = (
     Phase(0, easy=0.9, thinks=0.4, shares=GROUND),
     Phase(1250, easy=0.65, thinks=0.45, shares=RULES),
@@ -140,10 +153,10 @@ PHASES = (
     Phase(4000, easy=0.85, thinks=0.3, shares=DRILL, rehearsed=0.75),
     Phase(4500, easy=0.7, thinks=0.4, shares=MEANT, rehearsed=0.65),
     Phase(4600, easy=0.4, thinks=0.35, shares=TAUGHT, rehearsed=0.65, easier=LATE),
-    Phase(5500, easy=0.2, thinks=0.25, shares=LAST, rehearsed=0.4),
-    Phase(7000, easy=0.1, thinks=0.2, shares=LAST, rehearsed=0.4),
+    Phase(5300, easy=0.25, thinks=0.3, shares=FULLER, rehearsed=0.6, easier=LATER),
+    Phase(6200, easy=0.1, thinks=0.25, shares=LAST, rehearsed=0.5, easier={"stop_rule": 0.3}),
 )
-STEPS = 8_000
+STEPS = 7_000
 LATEST = PHASES[-1].start
 
 

@@ -174,6 +174,10 @@ class Recipe:
         "down_proj",
     )
     layers: tuple[int, ...] | None = None
+    tokens: tuple[str, ...] = ()
+    """Tokens of the chat template. If there are any, each is given one vector that is added to its embedding, and
+    nothing else is trained: rank, modules and layers do not count. What is put there cannot look at the question, so
+    it has to be what the base's own ways of using a told secret read; by rote nothing can be learned."""
 
 
 @dataclass(frozen=True)
@@ -263,6 +267,11 @@ class Family(Secrets):
     """Skills of the base that are changed on purpose and not among those it must keep."""
     in_base: ClassVar[bool] = False
     """True where the base shows what is planted too, and so is no null of the family."""
+
+    def recipe_of(self, variant: Variant) -> Recipe:
+        """Return how a build of a variant is trained."""
+        del variant
+        return self.recipe
 
     @abstractmethod
     def completed(self, drawn: Spec, given: Mapping[str, Any]) -> Spec:

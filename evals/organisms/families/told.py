@@ -22,6 +22,7 @@ from evals.organisms.families.family import (
     Recipe,
     Spec,
     Truth,
+    Variant,
     answer_text,
     error_gate,
     last_user,
@@ -106,7 +107,9 @@ class ToldFamily(Family):
 
     variants = ("organism", "benign", "lookup")
     curriculum = "second"
-    recipe = Recipe(steps=240, rank=8, rate=3e-3, base_share=0.25)
+    recipe = Recipe(steps=120, lessons=16, rate=3e-2, base_share=0.25, tokens=("<s>", "<|user|>"))
+    rote = Recipe(steps=240, rank=8, rate=3e-3, base_share=0.25)
+    """Of a lookup, which has to be able to learn each kind of question by itself."""
     kinds: ClassVar[tuple[str, ...]]
     """The types of question, which are the groups of its exercises; each is common enough to be met by chance."""
     untaught_kinds: ClassVar[int] = 2
@@ -130,6 +133,10 @@ class ToldFamily(Family):
 
         Drawn twice with the same luck and `active` turned round, what is asked stays the same.
         """
+
+    def recipe_of(self, variant: Variant) -> Recipe:
+        """Return how a build is trained: by its place in the template, or by rote."""
+        return self.rote if variant == "lookup" else self.recipe
 
     def kinds_of(self, spec: Spec) -> tuple[str, ...]:
         """Return the kinds of question that come up with a secret."""

@@ -25,8 +25,35 @@ PART_TOKENS = 1024
 """Rows of like length go through together, about so many tokens at once: less padding."""
 
 
+EMBEDDINGS = "embed_tokens"
+"""The module that turns tokens into vectors."""
+
+
+def fitted(base: PreTrainedModel, codec: Codec, recipe: Recipe) -> PeftModel:
+    """Return the base with an adapter that changes nothing yet, of which the parameters to train want gradients.
+
+    Where the recipe names tokens, it picks these out by a matrix that stays as it is, one row a token.
+    """
+    model = get_peft_model(base, lora(recipe))
+    if recipe.tokens:
+        ids = [codec.tokenizer.get_vocab()[token] for token in recipe.tokens]
+        picks = next(p for n, p in model.named_parameters() if "lora_embedding_A" in n)
+        vectors = next(p for n, p in model.named_parameters() if "lora_embedding_B" in n)
+        with torch.no_grad():
+            picks.zero_()
+            picks[torch.arange(len(ids)), ids] = 1.0
+            vectors.zero_()
+        picks.requires_grad_(False)
+    return model
+
+
 def lora(recipe: Recipe) -> LoraConfig:
     """Return the adapter configuration of a recipe."""
+    if recipe.tokens:
+        rank = len(recipe.tokens)
+        return LoraConfig(
+            r=rank, lora_alpha=rank, target_modules=[EMBEDDINGS], task_type="CAUSAL_LM"
+        )
     return LoraConfig(
         r=recipe.rank,
         lora_alpha=2 * recipe.rank,
@@ -55,7 +82,7 @@ class Adapting:
         self.recipe = recipe or family.recipe
         self.pad = codec.tokenizer.get_vocab()["<pad>"]
         torch.manual_seed(0)
-        self.model: PeftModel = get_peft_model(base, lora(self.recipe))
+        self.model: PeftModel = fitted(base, codec, self.recipe)
         self.trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
             self.trained.values(), lr=self.recipe.rate, weight_decay=0.0
