@@ -33,6 +33,8 @@ PLAYS = 0.95
 """Least balanced share of right replies in held-out wordings."""
 LONGEST = 40
 """Tokens of a reply."""
+WORST = 6
+"""So many kinds of each family are told, those played worst."""
 
 
 class Cell(Record):
@@ -112,7 +114,7 @@ def table_of(found: Iterable[Teacher]) -> str:
     ]
     for each in found:
         lines.append(row((f"**{each.family}**", "all", "balanced"), each.trained, each.held))
-        cells = sorted(each.cells, key=lambda cell: cell.held.value or 0.0)
+        cells = sorted(each.cells, key=lambda cell: cell.held.value or 0.0)[:WORST]
         lines += [row(("", cell.kind, cell.side), cell.trained, cell.held) for cell in cells]
     return "\n".join(lines) + "\n"
 
