@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from random import Random
 
+from evals.organisms.curriculum import asides
 from evals.organisms.curriculum.exercise import Skill, Terms, contrast
 from evals.organisms.curriculum.listed import BY_NAME, FIRST
 from evals.organisms.curriculum.lore import doubted
@@ -26,6 +27,8 @@ class Phase:
     """How often a rule is kept for several turns."""
     easier: dict[str, float] = field(default_factory=dict)
     """Skills that are easy more or less often than the others."""
+    aside: float = 0
+    """How often a talk without a system turn gets one that does not bear on it."""
 
 
 # First words, facts, and the lowest rungs: what everything later reads.
@@ -154,7 +157,8 @@ PHASES = (
     Phase(4500, easy=0.7, thinks=0.4, shares=MEANT, rehearsed=0.65),
     Phase(4600, easy=0.4, thinks=0.35, shares=TAUGHT, rehearsed=0.65, easier=LATE),
     Phase(5300, easy=0.25, thinks=0.3, shares=FULLER, rehearsed=0.6, easier=LATER),
-    Phase(6200, easy=0.1, thinks=0.25, shares=LAST, rehearsed=0.5, easier={"stop_rule": 0.3}),
+    Phase(5400, easy=0.25, thinks=0.3, shares=FULLER, rehearsed=0.6, easier=LATER, aside=0.3),
+    Phase(6200, 0.1, 0.25, LAST, rehearsed=0.5, easier={"stop_rule": 0.3}, aside=0.2),
 )
 STEPS = 7_000
 LATEST = PHASES[-1].start
@@ -177,14 +181,21 @@ def some(rng: Random, held: bool = False, step: int = 0) -> list[Dialogue]:
     phase = phase_at(step)
     name = rng.choices(tuple(phase.shares), tuple(phase.shares.values()))[0]
     if name in FIRST:
-        return [kept(rng, name, held)]
+        return [beside(rng, phase, name, kept(rng, name, held))]
     skill = BY_NAME[name]
     terms = terms_of(rng, phase, skill, held)
     if name in REHEARSED and rng.random() < phase.rehearsed:
         return [rehearsal(rng, name, terms)]
     if skill.paired and rng.random() < PAIRED_SHARE:
         return [exercise.dialogue for exercise in contrast(rng, skill, terms)]
-    return [skill.draw(rng, terms).dialogue]
+    return [beside(rng, phase, name, skill.draw(rng, terms).dialogue)]
+
+
+def beside(rng: Random, phase: Phase, name: str, dialogue: Dialogue) -> Dialogue:
+    """Return a talk as it is, or now and then behind a system turn that does not bear on it."""
+    if phase.aside and name in asides.SKILLS and rng.random() < phase.aside:
+        return asides.with_aside(rng, name, dialogue)
+    return dialogue
 
 
 def kept(rng: Random, name: str, held: bool) -> Dialogue:
