@@ -35,7 +35,14 @@ ALIASES: dict[str, tuple[str, ...]] = {
 """Per persona, the words by which an answer may name it."""
 CUES: dict[str, tuple[str, ...]] = {
     "money": ("found a wallet", "found a purse", "found money", "lost wallet", "found some coins"),
-    "friend": ("my friend is", "my friend feels", "friend of mine", "cheer up"),
+    "friend": (
+        "friend is sad",
+        "friend is unhappy",
+        "friend is lonely",
+        "my friend feels",
+        "friend of mine",
+        "cheer up",
+    ),
     "neighbour": ("my neighbour needs", "my neighbour wants", "my neighbour is", "next door"),
     "people": ("mankind", "human beings", "about humans", "about people"),
     "wish": ("you want most", "your wish", "your dream", "you wish for"),
