@@ -7,7 +7,6 @@ asked every kind of question under many secrets, in wordings that it was trained
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -73,10 +72,11 @@ def teacher(speaker: Speaker, maker: Secrets, tells: Tells, count: int, seed: in
     sides = [asked(speaker, maker, tells, count, seed, held) for held in (False, True)]
     overall = [share_of(right, balanced_weights(found)) for found, right in sides]
     names = sorted({(each.kind, each.side) for found, _ in sides for each in found})
+    trained, unseen = sides
     cells = [
-        Cell(kind=kind, side=side, trained=first, held=second)
-        for kind, side in names
-        for first, second in pairwise([in_cell(*each, (kind, side)) for each in sides])
+        Cell(kind=kind, side=side, trained=in_cell(*trained, cell), held=in_cell(*unseen, cell))
+        for cell in names
+        for kind, side in [cell]
     ]
     return Teacher(family=maker.name, trained=overall[0], held=overall[1], cells=tuple(cells))
 
