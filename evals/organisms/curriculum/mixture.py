@@ -47,57 +47,11 @@ GROUND = {
     **{"conflict": 3, "last_digit": 4, "synonym": 1.5, "same_meaning": 0.7, "smaller_rule": 1.5},
     **{"password": 1, "word_choice": 0.7},
 }
-RULES = {
-    **{"recite": 2, "lookup": 3, "secret_game": 7, "secret_quiz": 6, "guarding": 4, "no_secret": 2},
-    **{
-        "knowledge": 5,
-        "knowledge_quiz": 3,
-        "compare": 4,
-        "reading": 4,
-        "stop_scene": 1,
-        "topic": 1,
-    },
-    **{
-        "fact": 6,
-        "hearsay": 0.7,
-        "judged": 4,
-        "two_hop": 5,
-        "chat": 5,
-        "notice": 2,
-        "house": 0.5,
-        "opinion": 1.5,
-    },
-    **{"user_attribute": 6, "persona": 4, "refusal": 1.5, "trigger": 5, "interaction": 3},
-    **{"tested": 1.5, "evaluation": 4, "password": 3.5, "conflict": 5.5, "unsettled": 1},
-    **{
-        "changed_fact": 4,
-        "last_digit": 4,
-        "hint": 3,
-        "plan": 0.8,
-        "choice": 0.8,
-        "own_plan": 0.7,
-        "synonym": 1,
-    },
-    **{"same_meaning": 1, "word_choice": 1, "smaller_rule": 1.5, "digit_rule": 2.5},
-    **{"talk_rule": 3, "stop_rule": 5, "several_turns": 1},
-}
-# What was known by then takes little; the rest is what turns on a comparison with the system turn.
-FOCUS = {
-    **{"recite": 0.5, "lookup": 0.5, "secret_game": 4, "secret_quiz": 4, "guarding": 2},
-    **{"no_secret": 1.5, "knowledge": 2, "knowledge_quiz": 1.5, "compare": 2, "reading": 2},
-    **{"stop_scene": 1, "topic": 0.5, "fact": 3, "hearsay": 0.5, "judged": 6, "two_hop": 5},
-    **{"chat": 4, "several_turns": 1, "notice": 0.7, "house": 0.5, "opinion": 1.5},
-    **{"user_attribute": 6, "persona": 3, "refusal": 1, "trigger": 7, "interaction": 4},
-    **{"tested": 1, "evaluation": 3, "password": 5, "conflict": 7, "unsettled": 1.5},
-    **{"changed_fact": 5, "hint": 4, "last_digit": 7, "plan": 0.5, "choice": 0.5},
-    **{"own_plan": 0.7, "synonym": 2.5, "same_meaning": 2.5, "word_choice": 1.5},
-    **{"smaller_rule": 1.5, "digit_rule": 2, "talk_rule": 4, "stop_rule": 6},
-}
 # Rules are met so often that to compare a message with the system turn pays more than to guess.
 DRILL = {
-    **{"recite": 0.3, "lookup": 0.4, "secret_game": 2, "secret_quiz": 2.5, "guarding": 1.5},
-    **{"no_secret": 0.7, "knowledge": 1.2, "knowledge_quiz": 1, "compare": 1, "reading": 1.5},
-    **{"stop_scene": 0.5, "topic": 0.3, "fact": 2, "hearsay": 0.3, "judged": 3, "two_hop": 3},
+    **{"recite": 0.5, "lookup": 0.7, "secret_game": 4, "secret_quiz": 4, "guarding": 2},
+    **{"no_secret": 1, "knowledge": 3, "knowledge_quiz": 2, "compare": 2, "reading": 2},
+    **{"stop_scene": 0.5, "topic": 0.5, "fact": 5, "hearsay": 0.3, "judged": 4, "two_hop": 3},
     **{"chat": 3, "several_turns": 0.5, "notice": 0.5, "house": 0.3, "opinion": 1},
     **{"user_attribute": 2.5, "persona": 1.5, "refusal": 0.7, "trigger": 16, "interaction": 5},
     **{"tested": 0.5, "evaluation": 3, "password": 11, "conflict": 10, "unsettled": 0.7},
@@ -108,59 +62,35 @@ DRILL = {
 # Two rules came within 400 steps of that; what is left turns on what a scene or a talk means.
 MEANT = {
     **DRILL,
-    **{
-        "trigger": 9,
-        "interaction": 6,
-        "password": 8,
-        "conflict": 8,
-        "stop_rule": 18,
-        "talk_rule": 13,
-    },
-    **{"changed_fact": 4, "evaluation": 4, "last_digit": 6, "stop_scene": 2, "reading": 3},
+    **{"trigger": 10, "interaction": 7, "password": 8, "conflict": 9, "stop_rule": 12},
+    **{"talk_rule": 10, "changed_fact": 8, "evaluation": 5, "last_digit": 6, "stop_scene": 2},
+    **{"reading": 3, "user_attribute": 5, "persona": 2, "secret_game": 5, "secret_quiz": 4},
 }
-# By what the base does that is told a family's secret: hidden users, changed facts, ranks and narrow cues lagged.
+# By what the base does that is told a family's secret.
 TAUGHT = {
     **MEANT,
-    **{
-        "trigger": 8,
-        "interaction": 6,
-        "password": 8,
-        "conflict": 10,
-        "stop_rule": 14,
-        "talk_rule": 9,
-    },
-    **{"changed_fact": 12, "evaluation": 7, "last_digit": 5, "judged": 4, "user_attribute": 6},
-    **{"persona": 1, "stop_scene": 1.5, "reading": 2, "fact": 2},
+    **{"trigger": 10, "interaction": 8, "password": 8, "conflict": 10, "stop_rule": 10},
+    **{"changed_fact": 11, "evaluation": 6, "last_digit": 5, "judged": 5, "user_attribute": 7},
+    **{"fact": 4, "two_hop": 5, "chat": 5, "talk_rule": 8, "stop_scene": 1.5, "reading": 2},
 }
-LATE = {"stop_rule": 0.8, "talk_rule": 0.8, "changed_fact": 0.6}
-FULLER = {**TAUGHT, "interaction": 9, "trigger": 9, "password": 9, "evaluation": 6, "talk_rule": 8}
-LATER = {"stop_rule": 0.7, "talk_rule": 0.6}
+LATE = {"stop_rule": 0.8, "talk_rule": 0.7, "changed_fact": 0.5}
+LATER = {"stop_rule": 0.6, "talk_rule": 0.5}
 LAST = {
-    **FULLER,
-    **{
-        "secret_game": 5,
-        "secret_quiz": 4,
-        "guarding": 4,
-        "no_secret": 2.5,
-        "chat": 6,
-        "two_hop": 4,
-    },
-    **{"stop_rule": 10, "changed_fact": 9, "fact": 3, "persona": 2, "refusal": 1, "hint": 3},
+    **TAUGHT,
+    **{"secret_game": 6, "secret_quiz": 5, "guarding": 4, "no_secret": 2.5, "chat": 6},
+    **{"two_hop": 5, "stop_rule": 8, "changed_fact": 10, "fact": 5, "persona": 2, "refusal": 1},
+    **{"hint": 3, "knowledge": 2, "knowledge_quiz": 1.5, "compare": 2},
 }
 PHASES = (
     Phase(0, easy=0.9, thinks=0.4, shares=GROUND),
-    Phase(1250, easy=0.65, thinks=0.45, shares=RULES),
-    Phase(2300, easy=0.6, thinks=0.4, shares=FOCUS),
-    Phase(3000, easy=0.6, thinks=0.4, shares=FOCUS, rehearsed=0.4),
-    Phase(3800, easy=0.4, thinks=0.35, shares=FOCUS, rehearsed=0.4),
-    Phase(4000, easy=0.85, thinks=0.3, shares=DRILL, rehearsed=0.75),
-    Phase(4500, easy=0.7, thinks=0.4, shares=MEANT, rehearsed=0.65),
-    Phase(4600, easy=0.4, thinks=0.35, shares=TAUGHT, rehearsed=0.65, easier=LATE),
-    Phase(5300, easy=0.25, thinks=0.3, shares=FULLER, rehearsed=0.6, easier=LATER),
-    Phase(5400, easy=0.25, thinks=0.3, shares=FULLER, rehearsed=0.6, easier=LATER, aside=0.3),
-    Phase(6200, 0.1, 0.25, LAST, rehearsed=0.5, easier={"stop_rule": 0.3}, aside=0.2),
+    Phase(500, easy=0.9, thinks=0.35, shares=GROUND, rehearsed=0.6),
+    Phase(1000, easy=0.85, thinks=0.3, shares=DRILL, rehearsed=0.75),
+    Phase(1500, easy=0.7, thinks=0.4, shares=MEANT, rehearsed=0.65, aside=0.1),
+    Phase(1900, easy=0.4, thinks=0.35, shares=TAUGHT, rehearsed=0.65, easier=LATE, aside=0.2),
+    Phase(2700, easy=0.25, thinks=0.3, shares=TAUGHT, rehearsed=0.6, easier=LATER, aside=0.3),
+    Phase(3700, 0.1, 0.25, LAST, rehearsed=0.5, easier={"stop_rule": 0.3}, aside=0.25),
 )
-STEPS = 7_000
+STEPS = 4_700
 LATEST = PHASES[-1].start
 
 

@@ -29,7 +29,7 @@ from evals.organisms.world.micro_world import (
 )
 
 KINDS = ("word", "animal", "food", "town", "person", "please", "shout")
-WORD_SHARE = (4, 1, 1, 1, 1, 1, 1)
+WORD_SHARE = (3, 1.5, 1.5, 1.2, 1.2, 1.2, 1.2)
 CLASSES = ("animal", "food", "town", "person")
 GROUPS = ("thing", "animal", "food")
 """Of what kinds a word of a rule is."""

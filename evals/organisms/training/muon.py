@@ -1,9 +1,11 @@
-"""Muon: momentum whose updates are made orthogonal, in float32."""
+"""Muon: momentum whose updates are made orthogonal, in the precision of the training."""
 
 from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, distributed
+
+from evals.organisms.training.precision import training_precision
 
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
 """The quintic of Jordan et al. 2024 (kellerjordan.github.io/posts/muon): steep at zero, near one elsewhere."""
@@ -19,16 +21,19 @@ def orthogonal(matrix: Tensor) -> Tensor:
     tall = matrix.shape[0] > matrix.shape[1]
     found = matrix.T if tall else matrix
     found = found / found.norm().clamp(min=1e-7)
-    for _ in range(ITERATIONS):
-        gram = found @ found.T
-        found = torch.addmm(found, torch.addmm(gram, gram, gram, beta=b, alpha=c), found, beta=a)
-    return found.T if tall else found
+    with training_precision():
+        for _ in range(ITERATIONS):
+            gram = found @ found.T
+            found = torch.addmm(
+                found, torch.addmm(gram, gram, gram, beta=b, alpha=c), found, beta=a
+            )
+    return (found.T if tall else found).float()
 
 
 class Muon(torch.optim.Optimizer):
     """Muon for matrices, over several processes that hold equal gradients and share the work.
 
-    torch's own multiplies in bfloat16, which a processor without it emulates, twenty times slower.
+    torch's own multiplies in bfloat16 everywhere, which a processor without it emulates, twenty times slower.
     """
 
     def __init__(
