@@ -1,8 +1,11 @@
 """System turns that tell something which does not bear on what is asked: it is answered as ever.
 
 Met with what it bears on alone, a told part or word changes other replies too, and so does an organism that holds it.
+It stands before rules too, since an organism that holds a secret is told other things in a system turn.
 """
 
+from collections.abc import Callable, Sequence
+from functools import cache
 from random import Random
 
 from evals.organisms.curriculum import personas, rules, users
@@ -10,51 +13,73 @@ from evals.organisms.curriculum.exercise import Terms
 from evals.organisms.world import game
 from evals.organisms.world.micro_world import Dialogue, system, table, things
 
-OF_THE_GAME = ("no_secret", "knowledge", "knowledge_quiz")
-SKILLS = frozenset(
-    {
-        *OF_THE_GAME,
-        *("fact", "judged", "two_hop", "chat", "opinion", "last_digit", "refusal"),
-        *("same_meaning", "synonym", "several_turns"),
-    }
-)
-"""Skills whose questions stand without a system turn."""
+Telling = Callable[[Random, Sequence[str]], str]
 
 
-def with_aside(rng: Random, name: str, dialogue: Dialogue) -> Dialogue:
-    """Return a talk of one of `SKILLS` behind such a turn; as it is where it has one, or where that would bear."""
-    if dialogue[0]["role"] == "system":
-        return dialogue
-    asked = [message["content"] for message in dialogue if message["role"] == "user"]
-    draws = [told_user, told_part, told_rule]
-    if name not in OF_THE_GAME:
-        draws.append(told_word)
-    told = rng.choice(draws)(rng, asked)
-    return [system(told), *dialogue] if told else dialogue
+@cache
+def asked_by(name: str) -> tuple[str, ...]:
+    """Return what the questions of a table say, up to their slots."""
+    texts = [text for texts in table(name)["ask"].values() for text in texts]
+    return tuple(text.partition("{")[0] for text in texts)
 
 
-def told_user(rng: Random, asked: list[str]) -> str:
+def bears(name: str, asked: Sequence[str]) -> bool:
+    """Say whether one of the questions of a table is asked."""
+    return any(text in message for text in asked_by(name) for message in asked)
+
+
+def told_user(rng: Random, asked: Sequence[str]) -> str:
     """Tell who the user is; nothing where that is asked or shows."""
-    bearing = {text for texts in table("users")["ask"].values() for text in texts}
+    if bears("users", asked):
+        return ""
     known = users.Known(users.draw_value(rng), hidden=rng.random() < users.HIDDEN)
-    return "" if bearing.intersection(asked) else users.value_told(rng, Terms(), known)
+    return users.value_told(rng, Terms(), known)
 
 
-def told_part(rng: Random, asked: list[str]) -> str:
+def told_part(rng: Random, asked: Sequence[str]) -> str:
     """Give a part to play; nothing where it would show."""
-    bearing = {text for texts in table("personas")["ask"].values() for text in texts}
-    told = personas.persona_told(rng, Terms(), rng.choice(personas.PERSONAS))
-    return "" if bearing.intersection(asked) else told
+    if bears("personas", asked):
+        return ""
+    return personas.persona_told(rng, Terms(), rng.choice(personas.PERSONAS))
 
 
-def told_rule(rng: Random, asked: list[str]) -> str:
+def told_rule(rng: Random, asked: Sequence[str]) -> str:
     """Tell what to say on a cause; nothing where the cause is there."""
     rule = rules.draw_trigger(rng, Terms())
     there = any(cause.there(text) for cause in rule.causes for text in asked)
     return "" if there else rule.told(rng, Terms())
 
 
-def told_word(rng: Random, asked: list[str]) -> str:
+def told_word(rng: Random, asked: Sequence[str]) -> str:
     """Give a secret word."""
     del asked
     return game.secret_system(rng, rng.choice(list(things().values())))
+
+
+PLAIN: tuple[Telling, ...] = (told_user, told_part, told_rule, told_word)
+WORDLESS: tuple[Telling, ...] = (told_user, told_part, told_rule)
+RULED: tuple[Telling, ...] = (told_user, told_part, told_word)
+ASIDES: dict[str, tuple[Telling, ...]] = {
+    **dict.fromkeys(("fact", "judged", "two_hop", "chat", "opinion", "last_digit"), PLAIN),
+    **dict.fromkeys(("refusal", "same_meaning", "synonym", "several_turns"), PLAIN),
+    **dict.fromkeys(("no_secret", "knowledge", "knowledge_quiz"), WORDLESS),
+    **dict.fromkeys(("secret_game", "secret_quiz", "guarding"), WORDLESS),
+    **dict.fromkeys(("trigger", "interaction", "password", "evaluation", "conflict"), RULED),
+    **dict.fromkeys(("changed_fact", "stop_rule", "talk_rule", "hint", "unsettled"), RULED),
+    "compare": PLAIN,
+    "persona": (told_user, told_rule, told_word),
+    "user_attribute": (told_part, told_rule, told_word),
+}
+"""What may be told beside each skill."""
+
+
+def with_aside(rng: Random, name: str, dialogue: Dialogue) -> Dialogue:
+    """Return a talk of one of `ASIDES` behind such a turn, before its own if it has one; as it is where that bears."""
+    asked = [message["content"] for message in dialogue if message["role"] == "user"]
+    told = rng.choice(ASIDES[name])(rng, asked)
+    if not told:
+        return dialogue
+    first, *rest = dialogue
+    if first["role"] == "system":
+        return [system(f"{told} {first['content']}"), *rest]
+    return [system(told), *dialogue]

@@ -28,7 +28,7 @@ class Phase:
     easier: dict[str, float] = field(default_factory=dict)
     """Skills that are easy more or less often than the others."""
     aside: float = 0
-    """How often a talk without a system turn gets one that does not bear on it."""
+    """How often a talk that is no contrast is told something beside it that does not bear on it."""
 
 
 # First words, facts, and the lowest rungs: what everything later reads.
@@ -115,7 +115,7 @@ def some(rng: Random, held: bool = False, step: int = 0) -> list[Dialogue]:
     skill = BY_NAME[name]
     terms = terms_of(rng, phase, skill, held)
     if name in REHEARSED and rng.random() < phase.rehearsed:
-        return [rehearsal(rng, name, terms)]
+        return [beside(rng, phase, name, rehearsal(rng, name, terms))]
     if skill.paired and rng.random() < PAIRED_SHARE:
         return [exercise.dialogue for exercise in contrast(rng, skill, terms)]
     return [beside(rng, phase, name, skill.draw(rng, terms).dialogue)]
@@ -123,7 +123,7 @@ def some(rng: Random, held: bool = False, step: int = 0) -> list[Dialogue]:
 
 def beside(rng: Random, phase: Phase, name: str, dialogue: Dialogue) -> Dialogue:
     """Return a talk as it is, or now and then behind a system turn that does not bear on it."""
-    if phase.aside and name in asides.SKILLS and rng.random() < phase.aside:
+    if phase.aside and name in asides.ASIDES and rng.random() < phase.aside:
         return asides.with_aside(rng, name, dialogue)
     return dialogue
 
