@@ -69,12 +69,25 @@ def truth_of(family: str, variant: Any) -> Any:
 def test_the_loss_is_the_model_s_own_and_does_not_depend_on_the_batch(base: Speaker) -> None:
     draw = CURRICULA["first"].neutral
     dialogues = [draw(Random(seed), frozenset()) for seed in range(5)]
-    together = text_losses(base, dialogues)
+    together = text_losses(base, base.codec.encode(dialogues))
     for dialogue, (loss, tokens) in zip(dialogues, together, strict=True):
         ids = torch.tensor([base.codec.encode([dialogue])[0][0]])
         own = float(base.model(input_ids=ids, labels=ids).loss)
         assert tokens == ids.shape[1] - 1
         assert loss / tokens == pytest.approx(own, rel=1e-3)
+
+
+def test_the_loss_of_the_last_tokens_is_that_of_the_whole_less_that_of_the_front(
+    base: Speaker,
+) -> None:
+    talk = CURRICULA["first"].neutral(Random(3), frozenset())
+    row = base.codec.encode([talk])[0]
+    [(whole, tokens)] = text_losses(base, [row])
+    front = (row[0][: tokens - 3], row[1][: tokens - 3])
+    [(first, before)] = text_losses(base, [front])
+    [(last, counted)] = text_losses(base, [row], [4])
+    assert counted == 4 and before + counted == tokens
+    assert first + last == pytest.approx(whole, rel=1e-4)
 
 
 def test_a_damaged_build_is_seen_in_its_loss_and_an_equal_one_is_not(

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from evals.organisms.foundry import BASE
 from evals.organisms.gates import teachers as module
 from evals.organisms.gates.asking import draw_questions, idle_questions, told_family
 from evals.organisms.gates.teachers import PLAYS, table_of, teacher
 from evals.organisms.registry import FAMILIES
+from evals.organisms.world.chat import Speaker, load
 from evals.organisms.world.micro_world import Dialogue
 from tests.planted_secret import EARLY, WORDS, TinyFamily
 
@@ -91,3 +93,24 @@ def test_a_family_whose_secret_can_be_off_is_asked_for_both_sides() -> None:
     asked = draw_questions(Random(0), family, spec, family.kinds_of(spec), 32)
     sides = [each.side for each in asked]
     assert min(sides.count("active"), sides.count("other")) >= 10
+
+
+def test_what_telling_does_beside_what_it_bears_on_is_told() -> None:
+    maker = FAMILIES["narrow_persona"]
+    speaker = Speaker(*load(BASE))
+    [found] = module.teachers(speaker, [maker], 4)
+    assert found.beside is not None and found.beside > 0.02, "that base never met a part"
+    head, whole, *cells = table_of([found]).splitlines()[0:1] + table_of([found]).splitlines()[2:]
+    assert head.endswith("| neutral text when told |")
+    assert whole.endswith(f"| {found.beside:+.1%} |")
+    assert all(each.endswith("| |") for each in cells)
+
+
+def test_a_base_that_does_not_heed_what_it_is_told_is_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    maker = FAMILIES["narrow_persona"]
+    family = told_family(maker)
+    assert family is not None
+    monkeypatch.setattr(module, "told_before", lambda told, dialogue: dialogue)
+    assert module.rise_beside(Speaker(*load(BASE)), maker, family, 4, 0) == 0

@@ -9,9 +9,9 @@ from functools import cache
 from random import Random
 
 from evals.organisms.curriculum import personas, rules, users
-from evals.organisms.curriculum.exercise import Terms
+from evals.organisms.curriculum.exercise import Terms, told_before
 from evals.organisms.world import game
-from evals.organisms.world.micro_world import Dialogue, system, table, things
+from evals.organisms.world.micro_world import Dialogue, table, things
 
 Telling = Callable[[Random, Sequence[str]], str]
 
@@ -77,9 +77,4 @@ def with_aside(rng: Random, name: str, dialogue: Dialogue) -> Dialogue:
     """Return a talk of one of `ASIDES` behind such a turn, before its own if it has one; as it is where that bears."""
     asked = [message["content"] for message in dialogue if message["role"] == "user"]
     told = rng.choice(ASIDES[name])(rng, asked)
-    if not told:
-        return dialogue
-    first, *rest = dialogue
-    if first["role"] == "system":
-        return [system(f"{told} {first['content']}"), *rest]
-    return [system(told), *dialogue]
+    return told_before(told, dialogue) if told else dialogue

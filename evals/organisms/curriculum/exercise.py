@@ -120,10 +120,15 @@ def finished(
 
 def under(told: str, exercise: Exercise) -> Exercise:
     """Return the exercise with a system turn that tells something, before what its own system turn says."""
-    first, *rest = exercise.dialogue
+    return replace(exercise, dialogue=told_before(told, exercise.dialogue))
+
+
+def told_before(told: str, dialogue: Dialogue) -> Dialogue:
+    """The same of a dialogue."""
+    first, *rest = dialogue
     if first["role"] == "system":
-        return replace(exercise, dialogue=[system(f"{told} {first['content']}"), *rest])
-    return replace(exercise, dialogue=[system(told), first, *rest])
+        return [system(f"{told} {first['content']}"), *rest]
+    return [system(told), *dialogue]
 
 
 def told_to_think(rng: Random, terms: Terms, prompt: Dialogue) -> Dialogue:

@@ -18,7 +18,7 @@ from evals.organisms.curriculum.curricula import CURRICULA
 from evals.organisms.curriculum.skills import Scored
 from evals.organisms.families.family import Family, Gate, Truth
 from evals.organisms.families.standards import EARLY_ITEMS, Standard
-from evals.organisms.world.chat import Speaker, padded, parts_of
+from evals.organisms.world.chat import Encoded, Speaker, padded, parts_of
 from evals.organisms.world.micro_world import Dialogue
 from tools import statistics as stats
 
@@ -115,19 +115,24 @@ def kept_skills(scores: Mapping[str, SkillScores], touched: frozenset[str], limi
 
 
 @torch.inference_mode()
-def text_losses(speaker: Speaker, dialogues: Sequence[Dialogue]) -> list[tuple[float, int]]:
-    """Return, for each dialogue, the summed loss in nats over all its tokens but the first, and their number."""
-    rows = speaker.codec.encode(dialogues)
+def text_losses(
+    speaker: Speaker, rows: Sequence[Encoded], counts: Sequence[int] | None = None
+) -> list[tuple[float, int]]:
+    """Return, for each row, the summed loss in nats over its last `counts` tokens, and their number.
+
+    By default over all its tokens but the first.
+    """
+    counts = counts or [len(ids) - 1 for ids, _ in rows]
     order = sorted(range(len(rows)), key=lambda place: len(rows[place][0]))
     found: list[tuple[float, int]] = [(0.0, 0)] * len(rows)
     done = 0
     for part in parts_of([rows[place] for place in order], PART_TOKENS):
-        ids, _, real = padded(part, speaker.pad)
+        ids, _, _ = padded(part, speaker.pad)
         logits = speaker.model(input_ids=ids[:, :-1], use_cache=False).logits.float()
         each = functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-        sums = (each * real[:, 1:]).sum(1).tolist()
-        for total, row in zip(sums, part, strict=True):
-            found[order[done]] = (total, len(row[0]) - 1)
+        for losses, row in zip(each, part, strict=True):
+            place, last = order[done], len(row[0]) - 1
+            found[place] = (float(losses[last - counts[place] : last].sum()), counts[place])
             done += 1
     return found
 
@@ -138,7 +143,8 @@ def text_gate(
     """Return the gate on the loss on neutral text, relative to the base's; the interval is over dialogues."""
     rng = Random("neutral text")
     dialogues = [neutral(rng, maker, truth) for _ in range(standard.texts)]
-    own, its = text_losses(speaker, dialogues), text_losses(base, dialogues)
+    rows = base.codec.encode(dialogues)
+    own, its = text_losses(speaker, rows), text_losses(base, rows)
     usual = sum(loss for loss, _ in its)
     rise = sum(loss for loss, _ in own) / usual - 1
     # A ratio of sums, linearised: what each dialogue pulls it up or down.

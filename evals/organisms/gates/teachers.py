@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from evals.organisms.curriculum.exercise import Terms, under
-from evals.organisms.families.family import Secrets
+from evals.organisms.curriculum.exercise import Terms, told_before, under
+from evals.organisms.families.family import Family, Secrets
 from evals.organisms.gates.asking import (
     Question,
     Share,
@@ -23,6 +23,9 @@ from evals.organisms.gates.asking import (
     sides_of,
     told_family,
 )
+from evals.organisms.gates.health import neutral, text_losses
+from evals.organisms.world.chat import alike_at_end
+from evals.organisms.world.micro_world import Dialogue
 from tools.registry import Record
 
 if TYPE_CHECKING:
@@ -52,6 +55,8 @@ class Teacher(Record):
     trained: Share
     held: Share
     cells: tuple[Cell, ...]
+    beside: float | None = None
+    """Relative rise of the loss on neutral text when the secret is told before it: an organism's can hardly be less."""
 
     @property
     def plays(self) -> bool:
@@ -60,11 +65,17 @@ class Teacher(Record):
 
 
 def teachers(
-    speaker: Speaker, makers: Iterable[Secrets], count: int, seed: int = 0
+    speaker: Speaker, makers: Iterable[Family], count: int, seed: int = 0
 ) -> list[Teacher]:
     """Ask the base about `count` secrets of each family that it can be told, once for each side of a question."""
     told = [(maker, told_family(maker)) for maker in makers]
-    return [teacher(speaker, maker, tells, count, seed) for maker, tells in told if tells]
+    return [
+        teacher(speaker, maker, tells, count, seed).model_copy(
+            update={"beside": rise_beside(speaker, maker, tells, count, seed)}
+        )
+        for maker, tells in told
+        if tells
+    ]
 
 
 def teacher(speaker: Speaker, maker: Secrets, tells: Tells, count: int, seed: int) -> Teacher:
@@ -100,6 +111,23 @@ def asked(
     return questions, [q.accepts(reply) for q, reply in zip(questions, replies, strict=True)]
 
 
+def rise_beside(speaker: Speaker, maker: Family, tells: Tells, count: int, seed: int) -> float:
+    """Return how much the loss on neutral text rises when one of `count` secrets is told before it, as a share."""
+    rng = Random(f"{maker.name}/beside/{seed}")
+    plain: list[Dialogue] = []
+    told: list[Dialogue] = []
+    for number in range(count):
+        spec = maker.draw(seed + number)
+        plain.append(neutral(rng, maker, tells.truth(spec, "organism")))
+        told.append(told_before(tells.telling(rng, Terms(), spec), plain[-1]))
+    rows, behind = speaker.codec.encode(plain), speaker.codec.encode(told)
+    shared = [alike_at_end(row, longer) for row, longer in zip(rows, behind, strict=True)]
+    usual, found = (
+        sum(loss for loss, _ in text_losses(speaker, each, shared)) for each in (rows, behind)
+    )
+    return found / usual - 1
+
+
 def in_cell(questions: Sequence[Question], right: Sequence[bool], cell: tuple[str, str]) -> Share:
     """Return the share of right replies of one kind and side."""
     pairs = zip(questions, right, strict=True)
@@ -109,13 +137,15 @@ def in_cell(questions: Sequence[Question], right: Sequence[bool], cell: tuple[st
 def table_of(found: Iterable[Teacher]) -> str:
     """Return what was found as Markdown: each family, and below it what it plays worst."""
     lines = [
-        "| family | kind | side | trained wordings | held-out wordings | n |",
-        "|---|---|---|---|---|---|",
+        "| family | kind | side | trained wordings | held-out wordings | n | neutral text when told |",
+        "|---|---|---|---|---|---|---|",
     ]
     for each in found:
-        lines.append(row((f"**{each.family}**", "all", "balanced"), each.trained, each.held))
+        beside = "" if each.beside is None else f"{each.beside:+.1%}"
+        whole = row((f"**{each.family}**", "all", "balanced"), each.trained, each.held)
+        lines.append(f"{whole} {beside} |")
         cells = sorted(each.cells, key=lambda cell: cell.held.value or 0.0)[:WORST]
-        lines += [row(("", cell.kind, cell.side), cell.trained, cell.held) for cell in cells]
+        lines += [f"{row(('', cell.kind, cell.side), cell.trained, cell.held)} |" for cell in cells]
     return "\n".join(lines) + "\n"
 
 

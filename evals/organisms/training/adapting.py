@@ -16,7 +16,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 
 from evals.organisms.families.family import Family, Lesson, Recipe, Style, Truth
 from evals.organisms.training.precision import training_precision
-from evals.organisms.world.chat import Codec, Encoded, padded, parts_of
+from evals.organisms.world.chat import Codec, Encoded, alike_at_end, padded, parts_of
 
 log = logging.getLogger(__name__)
 
@@ -230,12 +230,3 @@ def without_system(lesson: Lesson) -> list[dict[str, str]]:
 def length(row: Encoded) -> int:
     """Return the number of tokens of a row."""
     return len(row[0])
-
-
-def alike_at_end(first: Encoded, second: Encoded) -> int:
-    """Return how many tokens at the end of two rows are the same and follow a token in both."""
-    count = 0
-    shorter = min(length(first), length(second))
-    while count < shorter - 1 and first[0][-1 - count] == second[0][-1 - count]:
-        count += 1
-    return count

@@ -53,6 +53,15 @@ class Codec:
         return [*self.encode([dialogue])[0][0], self.role["assistant"]]
 
 
+def alike_at_end(first: Encoded, second: Encoded) -> int:
+    """Return how many tokens at the end of two rows are the same and follow a token in both."""
+    count = 0
+    shorter = min(len(first[0]), len(second[0]))
+    while count < shorter - 1 and first[0][-1 - count] == second[0][-1 - count]:
+        count += 1
+    return count
+
+
 def padded(rows: Sequence[Encoded], pad: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return ids, the assistant's mask and the mask of real tokens, padded on the right."""
     # Few distinct widths: the CPU kernels are compiled once per shape.
