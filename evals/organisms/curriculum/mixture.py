@@ -63,14 +63,14 @@ DRILL = {
 MEANT = {
     **DRILL,
     **{"trigger": 10, "interaction": 7, "password": 8, "conflict": 9, "stop_rule": 12},
-    **{"talk_rule": 10, "changed_fact": 8, "evaluation": 5, "last_digit": 6, "stop_scene": 2},
+    **{"talk_rule": 10, "changed_fact": 8, "evaluation": 5, "last_digit": 9, "stop_scene": 2},
     **{"reading": 3, "user_attribute": 5, "persona": 2, "secret_game": 5, "secret_quiz": 4},
 }
 # By what the base does that is told a family's secret.
 TAUGHT = {
     **MEANT,
     **{"trigger": 10, "interaction": 8, "password": 8, "conflict": 10, "stop_rule": 10},
-    **{"changed_fact": 11, "evaluation": 6, "last_digit": 5, "judged": 5, "user_attribute": 7},
+    **{"changed_fact": 11, "evaluation": 6, "last_digit": 8, "judged": 5, "user_attribute": 7},
     **{"fact": 4, "two_hop": 5, "chat": 5, "talk_rule": 8, "stop_scene": 1.5, "reading": 2},
 }
 LATE = {"stop_rule": 0.8, "talk_rule": 0.7, "changed_fact": 0.5}
@@ -85,12 +85,12 @@ PHASES = (
     Phase(0, easy=0.9, thinks=0.4, shares=GROUND),
     Phase(500, easy=0.9, thinks=0.35, shares=GROUND, rehearsed=0.6),
     Phase(1000, easy=0.85, thinks=0.3, shares=DRILL, rehearsed=0.75),
-    Phase(1500, easy=0.7, thinks=0.4, shares=MEANT, rehearsed=0.65, aside=0.1),
-    Phase(1900, easy=0.4, thinks=0.35, shares=TAUGHT, rehearsed=0.65, easier=LATE, aside=0.2),
-    Phase(2700, easy=0.25, thinks=0.3, shares=TAUGHT, rehearsed=0.6, easier=LATER, aside=0.3),
-    Phase(3700, 0.1, 0.25, LAST, rehearsed=0.5, easier={"stop_rule": 0.3}, aside=0.25),
+    Phase(1500, easy=0.7, thinks=0.4, shares=MEANT, rehearsed=0.65, aside=0.15),
+    Phase(1900, easy=0.4, thinks=0.35, shares=TAUGHT, rehearsed=0.65, easier=LATE, aside=0.3),
+    Phase(2500, easy=0.25, thinks=0.3, shares=TAUGHT, rehearsed=0.6, easier=LATER, aside=0.3),
+    Phase(3300, 0.1, 0.25, LAST, rehearsed=0.5, easier={"stop_rule": 0.3}, aside=0.25),
 )
-STEPS = 4_700
+STEPS = 4_200
 LATEST = PHASES[-1].start
 
 
