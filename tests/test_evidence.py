@@ -17,7 +17,7 @@ from evals.null_registrations import MEASURES, MOODS, null_run, null_table
 from evals.organisms.families.family import Planted
 from evals.organisms.families.shutdown import StopTruth
 from evals.organisms.foundry import RETRAININGS
-from evals.organisms.registry import ON_SHIPPED_BASE
+from evals.organisms.registry import developed_on
 from tools.prompt import user_prompt
 from tools.synthetic import SyntheticSubject
 
@@ -60,10 +60,10 @@ def test_the_plan_is_what_the_evidence_is_to_hold_whatever_the_seeds() -> None:
     cells = planned_cells(list(range(100, 130)), builds=10, investigations=2, nulls=30)
     assert Counter(cell.kind for cell in cells) == {"organism": 60, "benign": 30, "null": 30}
     organisms = [cell for cell in cells if cell.kind == "organism"]
-    assert Counter(cell.family for cell in organisms) == dict.fromkeys(ON_SHIPPED_BASE, 20)
+    assert Counter(cell.family for cell in organisms) == dict.fromkeys(developed_on(), 20)
     assert len({build_key(cell) for cell in organisms}) == 30
     assert len({cell.name for cell in cells}) == len(cells)
-    assert {cell.family for cell in cells[:24]} == set(ON_SHIPPED_BASE)
+    assert {cell.family for cell in cells[:24]} == set(developed_on())
     assert {cell.kind for cell in cells[:24]} == {"organism", "benign", "null"}
 
 
