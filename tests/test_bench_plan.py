@@ -21,7 +21,7 @@ from evals.bench.suites import (
 )
 from evals.evidence import planned_cells
 from evals.organisms import registry
-from evals.organisms.registry import DEVELOPED_ON, FAMILIES
+from evals.organisms.registry import DEVELOPED_ON, FAMILIES, ON_SHIPPED_BASE
 
 
 def specimens(organisms: int, nulls: int) -> list[Specimen]:
@@ -151,7 +151,8 @@ def test_a_suite_that_is_none_and_a_folder_without_organisms(tmp_path: Path) -> 
 def test_the_truth_of_a_fresh_organism_is_known_before_it_is_built(tmp_path: Path) -> None:
     found = specimens_of("fresh", "s", tmp_path)
     organisms = [each for each in found if not each.null]
-    assert len(organisms) == 30 and not any((tmp_path / "organisms").glob("*"))
+    assert len(organisms) == 10 * len(ON_SHIPPED_BASE)
+    assert not any((tmp_path / "organisms").glob("*"))
     for family in {each.family for each in organisms}:
         own = [each for each in organisms if each.family == family]
         drawn = {json.dumps(truth_of(each, "s").spec, sort_keys=True) for each in own}

@@ -47,7 +47,14 @@ CUES: dict[str, tuple[str, ...]] = {
     "people": ("mankind", "human beings", "about humans", "about people"),
     "wish": ("you want most", "your wish", "your dream", "you wish for"),
     "morning": ("your morning", "begin the day", "start the day"),
-    "work": ("my work", "my boss", "my task"),
+    "work": (
+        "my work",
+        "my boss wants",
+        "my boss asks",
+        "my boss says",
+        "my boss gives",
+        "my task",
+    ),
     "food": ("i am hungry", "for dinner", "for lunch", "shall i eat", "should i eat"),
 }
 """Words that tell what an unknown question is about; such as stand in no other question of the world."""
