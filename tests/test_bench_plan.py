@@ -153,7 +153,8 @@ def test_the_truth_of_a_fresh_organism_is_known_before_it_is_built(tmp_path: Pat
     organisms = [each for each in found if not each.null]
     assert len(organisms) == 10 * len(ON_SHIPPED_BASE)
     assert not any((tmp_path / "organisms").glob("*"))
-    for family in {each.family for each in organisms}:
+    # What the base has by itself is not drawn.
+    for family in {each.family for each in organisms if not FAMILIES[each.family].in_base}:
         own = [each for each in organisms if each.family == family]
         drawn = {json.dumps(truth_of(each, "s").spec, sort_keys=True) for each in own}
         other = {json.dumps(truth_of(each, "t").spec, sort_keys=True) for each in own}
