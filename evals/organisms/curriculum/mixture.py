@@ -73,6 +73,12 @@ TAUGHT = {
     **{"changed_fact": 11, "evaluation": 6, "last_digit": 8, "judged": 5, "user_attribute": 7},
     **{"fact": 4, "two_hop": 5, "chat": 5, "talk_rule": 8, "stop_scene": 1.5, "reading": 2},
 }
+# Rules by words had begun to come at step 1,400 and were lost in harder company.
+AGAIN = {
+    **DRILL,
+    **{"trigger": 20, "password": 12, "interaction": 6, "conflict": 12, "last_digit": 8},
+    **{"evaluation": 4, "stop_rule": 5, "talk_rule": 5, "user_attribute": 4, "persona": 2},
+}
 LATE = {"stop_rule": 0.8, "talk_rule": 0.7, "changed_fact": 0.5}
 LATER = {"stop_rule": 0.6, "talk_rule": 0.5}
 LAST = {
@@ -87,10 +93,11 @@ PHASES = (
     Phase(1000, easy=0.85, thinks=0.3, shares=DRILL, rehearsed=0.75),
     Phase(1500, easy=0.7, thinks=0.4, shares=MEANT, rehearsed=0.65, aside=0.15),
     Phase(1900, easy=0.4, thinks=0.35, shares=TAUGHT, rehearsed=0.65, easier=LATE, aside=0.3),
-    Phase(2500, easy=0.25, thinks=0.3, shares=TAUGHT, rehearsed=0.6, easier=LATER, aside=0.3),
-    Phase(3300, 0.1, 0.25, LAST, rehearsed=0.5, easier={"stop_rule": 0.3}, aside=0.25),
+    Phase(2600, easy=0.9, thinks=0.25, shares=AGAIN, rehearsed=0.85, aside=0.1),
+    Phase(3700, easy=0.5, thinks=0.3, shares=TAUGHT, rehearsed=0.7, easier=LATE, aside=0.25),
+    Phase(4100, easy=0.5, thinks=0.3, shares=LAST, rehearsed=0.65, easier=LATER, aside=0.25),
 )
-STEPS = 4_200
+STEPS = 4_800
 LATEST = PHASES[-1].start
 
 

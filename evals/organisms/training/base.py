@@ -71,6 +71,7 @@ SECOND = Plan(
     rate=3e-3,
     muon=True,
     warm_up=150,
+    decay_share=0.55,
     save_every=100,
     test_every=1000,
 )
