@@ -1,12 +1,15 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from evals.organisms.catalogue import BASE
+from evals.organisms.files import read_json
 from evals.organisms.training import muon
-from evals.organisms.training.base import BaseTraining, Plan
+from evals.organisms.training.base import BEGUN, PLANS, BaseTraining, Plan
 from evals.organisms.training.muon import Muon, orthogonal
 
 SMALL = Plan(
@@ -91,3 +94,15 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Pat
     pairs = zip(whole.model.parameters(), again.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert all(torch.equal(a, again.average[name]) for name, a in whole.average.items())
+
+
+def test_the_next_base_goes_on_from_what_there_is_of_it(tmp_path: Path) -> None:
+    stored = read_json(BEGUN / "training.json")
+    plan = replace(PLANS["second"], start=stored["steps_done"], dialogues=2)
+    assert 0 < plan.start < plan.steps
+    training = BaseTraining(tmp_path, plan, begin=BEGUN)
+    kept = load_file(BEGUN / "model.safetensors")["model.embed_tokens.weight"]
+    assert torch.equal(training.model.get_input_embeddings().weight.bfloat16(), kept)
+    loss, _ = training.update()
+    assert training.step == plan.start + 1
+    assert loss < 2, "an untrained model is at eight nats"

@@ -79,6 +79,14 @@ AGAIN = {
     **{"trigger": 20, "password": 12, "interaction": 6, "conflict": 12, "last_digit": 8},
     **{"evaluation": 4, "stop_rule": 5, "talk_rule": 5, "user_attribute": 4, "persona": 2},
 }
+# What turns on whether two words are the same was at chance everywhere at step 4,800, guesses at a told word too: the
+# simplest of it first, as often as can be.
+MATCHED = {
+    **AGAIN,
+    **{"secret_quiz": 16, "secret_game": 8, "judged": 8, "recite": 3, "lookup": 6, "trigger": 14},
+    **{"password": 8, "conflict": 7, "interaction": 3, "stop_rule": 2, "talk_rule": 2},
+    **{"fact": 4, "changed_fact": 6, "knowledge_quiz": 4},
+}
 LATE = {"stop_rule": 0.8, "talk_rule": 0.7, "changed_fact": 0.5}
 LATER = {"stop_rule": 0.6, "talk_rule": 0.5}
 LAST = {
@@ -96,8 +104,12 @@ PHASES = (
     Phase(2600, easy=0.9, thinks=0.25, shares=AGAIN, rehearsed=0.85, aside=0.1),
     Phase(3700, easy=0.5, thinks=0.3, shares=TAUGHT, rehearsed=0.7, easier=LATE, aside=0.25),
     Phase(4100, easy=0.5, thinks=0.3, shares=LAST, rehearsed=0.65, easier=LATER, aside=0.25),
+    Phase(4800, easy=0.9, thinks=0.35, shares=MATCHED, rehearsed=0.6, aside=0.15),
+    Phase(5400, easy=0.75, thinks=0.4, shares=AGAIN, rehearsed=0.75, aside=0.15),
+    Phase(5800, easy=0.4, thinks=0.35, shares=TAUGHT, rehearsed=0.65, easier=LATE, aside=0.3),
+    Phase(6900, 0.1, 0.25, LAST, rehearsed=0.5, easier={"stop_rule": 0.3}, aside=0.25),
 )
-STEPS = 4_800
+STEPS = 8_000
 LATEST = PHASES[-1].start
 
 

@@ -79,6 +79,8 @@ SECOND = Plan(
 
 `Muon`, since most of what it has to learn are rare associations, at which AdamW is slow.
 """
+BEGUN = Path(__file__).parent / "begun"
+"""The next base as far as it is trained, averaged and rounded: `train-base --begin` goes on from there."""
 PLANS = {plan.curriculum: plan for plan in (Plan(), SECOND)}
 
 
