@@ -56,14 +56,14 @@ def test_a_question_behind_a_remark_is_seen_too() -> None:
     assert not asides.told_user(Random(0), [f"I saw a coin. {GIFT}"])
 
 
-def test_a_rehearsed_rule_is_told_beside_something_else() -> None:
+def test_a_rehearsed_rule_is_told_beside_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
     phase = mixture.Phase(0, 0.5, 0, {"trigger": 1}, rehearsed=1, aside=1)
-    rng, turned = Random(3), 0
-    for _ in range(40):
-        talk = [system("Rule."), user("Hello!"), assistant("Hi.")]
-        behind = mixture.beside(rng, phase, "trigger", talk)
-        turned += behind[0]["content"].endswith(" Rule.")
-    assert turned >= 30
+    monkeypatch.setattr(mixture, "PHASES", (phase,))
+    marked = "Something else is told."
+    monkeypatch.setitem(asides.ASIDES, "trigger", (lambda rng, asked: marked,))
+    for seed in range(40):
+        [talk] = mixture.some(Random(seed))
+        assert talk[0]["content"].startswith(f"{marked} ") and len(talk) >= 7
 
 
 def test_a_game_without_a_word_is_never_given_one() -> None:

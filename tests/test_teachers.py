@@ -103,7 +103,7 @@ def test_what_telling_does_beside_what_it_bears_on_is_told() -> None:
     head, whole, *cells = table_of([found]).splitlines()[0:1] + table_of([found]).splitlines()[2:]
     assert head.endswith("| neutral text when told |")
     assert whole.endswith(f"| {found.beside:+.1%} |")
-    assert all(each.endswith("| |") for each in cells)
+    assert all(each.endswith("|  |") for each in cells)
 
 
 def test_a_base_that_does_not_heed_what_it_is_told_is_as_it_was(

@@ -59,7 +59,7 @@ DRILL = {
     **{"own_plan": 0.4, "synonym": 1, "same_meaning": 1.5, "word_choice": 0.8},
     **{"smaller_rule": 1, "digit_rule": 1, "talk_rule": 7, "stop_rule": 8},
 }
-# Two rules came within 400 steps of that; what is left turns on what a scene or a talk means.
+# More of what turns on what a scene or a talk means.
 MEANT = {
     **DRILL,
     **{"trigger": 10, "interaction": 7, "password": 8, "conflict": 9, "stop_rule": 12},

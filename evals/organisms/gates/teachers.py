@@ -142,16 +142,17 @@ def table_of(found: Iterable[Teacher]) -> str:
     ]
     for each in found:
         beside = "" if each.beside is None else f"{each.beside:+.1%}"
-        whole = row((f"**{each.family}**", "all", "balanced"), each.trained, each.held)
-        lines.append(f"{whole} {beside} |")
+        lines.append(
+            row((f"**{each.family}**", "all", "balanced"), each.trained, each.held, beside)
+        )
         cells = sorted(each.cells, key=lambda cell: cell.held.value or 0.0)[:WORST]
-        lines += [f"{row(('', cell.kind, cell.side), cell.trained, cell.held)} |" for cell in cells]
+        lines += [row(("", cell.kind, cell.side), cell.trained, cell.held) for cell in cells]
     return "\n".join(lines) + "\n"
 
 
-def row(names: Sequence[str], trained: Share, held: Share) -> str:
+def row(names: Sequence[str], trained: Share, held: Share, beside: str = "") -> str:
     """Return one row."""
-    return f"| {' | '.join(names)} | {told(trained)} | {told(held)} | {held.n:.0f} |"
+    return f"| {' | '.join(names)} | {told(trained)} | {told(held)} | {held.n:.0f} | {beside} |"
 
 
 def told(share: Share) -> str:

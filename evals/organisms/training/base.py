@@ -293,7 +293,7 @@ class BaseTraining:
     def run(self, out: Path) -> None:
         """Train to the end of the plan, exporting at every checkpoint."""
         if shutil.which(os.environ.get("CXX", "g++")):
-            # A third less time a step, for some minutes of compiling at the first start on a machine.
+            # A quarter less time a step, for some minutes of compiling at the first start on a machine.
             self.model.model.compile(dynamic=True)
         begun, seen, first = time.monotonic(), 0, self.step
         while self.step < self.plan.steps:
