@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 
 from evals.organisms.catalogue import BASE
 from evals.organisms.files import read_json
+from evals.organisms.registry import BASES
 from evals.organisms.training import muon
-from evals.organisms.training.base import BEGUN, PLANS, BaseTraining, Plan
+from evals.organisms.training.base import PLANS, BaseTraining, Plan
 from evals.organisms.training.muon import Muon, orthogonal
 
 SMALL = Plan(
@@ -96,12 +97,15 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Pat
     assert all(torch.equal(a, again.average[name]) for name, a in whole.average.items())
 
 
-def test_the_next_base_goes_on_from_what_there_is_of_it(tmp_path: Path) -> None:
-    stored = read_json(BEGUN / "training.json")
+SECOND = BASES["second"]
+
+
+def test_a_base_can_be_gone_on_from(tmp_path: Path) -> None:
+    stored = read_json(SECOND / "training.json")
+    assert stored["steps_done"] == stored["plan"]["steps"], "what ships is trained to the end"
     plan = replace(PLANS["second"], start=stored["steps_done"], dialogues=2)
-    assert 0 < plan.start < plan.steps
-    training = BaseTraining(tmp_path, plan, begin=BEGUN)
-    kept = load_file(BEGUN / "model.safetensors")["model.embed_tokens.weight"]
+    training = BaseTraining(tmp_path, plan, begin=SECOND)
+    kept = load_file(SECOND / "model.safetensors")["model.embed_tokens.weight"]
     assert torch.equal(training.model.get_input_embeddings().weight.bfloat16(), kept)
     loss, _ = training.update()
     assert training.step == plan.start + 1

@@ -30,7 +30,7 @@ from evals.organisms.gates.asking import (
 from evals.organisms.gates.health import neutral
 from evals.organisms.gates.inside import inside
 from evals.organisms.gates.represented import Decoded, Sizes, decoded, lens_read
-from evals.organisms.gates.used import patched, transfer
+from evals.organisms.gates.used import ENTRY, patched, transfer
 from evals.organisms.world.micro_world import things
 from tests import planted_secret as planted
 from tests.planted_secret import SECRET, TinyFamily
@@ -144,7 +144,8 @@ def test_patching_carries_the_word_over_and_answers_by_heart_it_does_not(
     assert held.items == 24 and held.chosen in (WRITTEN, JUDGED)
     assert held.moved.value == 1.0 and held.moved.n == 12
     at = {each.layer: each for each in held.layers}
-    assert set(at) == {0, 1, 2}, "the last layer is left out"
+    assert set(at) == {ENTRY, 0, 1, 2}, "the last layer is left out"
+    assert at[ENTRY].organism.value == 0.0, "no embedding holds it"
     assert at[0].organism.value == 0.0 and at[0].reverse.value == 0.0
     assert at[WRITTEN].organism.value == at[WRITTEN].last_only.value == 1.0
     assert at[WRITTEN].reverse.value == 1.0 and at[WRITTEN].told.value == 1.0

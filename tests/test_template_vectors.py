@@ -1,21 +1,26 @@
-"""Organisms that are vectors on tokens of the chat template: only these are trained, saved and switched."""
+"""Organisms that are vectors on the slots of the default system turn: where they begin, and that nothing else moves."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from evals.organisms.families.family import draw_style
-from evals.organisms.foundry import BASE, FAMILIES, train_adapter, with_adapter
+from evals.organisms.families.family import Lesson, draw_style
+from evals.organisms.foundry import train_adapter, with_adapter
 from evals.organisms.gates.asking import prompt_of
+from evals.organisms.registry import BASES, FAMILIES
 from evals.organisms.training.adapting import Adapting, fitted
+from evals.organisms.training.told import fewest
 from evals.organisms.world.chat import Codec, load
-from evals.organisms.world.micro_world import user
+from evals.organisms.world.micro_world import system, user
 from tools.locator import ModelLocator
 from tools.subject import SubjectModel
 
@@ -28,7 +33,7 @@ RECIPE = dataclasses.replace(MAKER.recipe, steps=3, lessons=6)
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(BASE)
+    tokenizer = AutoTokenizer.from_pretrained(BASES["second"])
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=16,
@@ -69,6 +74,66 @@ def test_one_vector_a_token_is_trained_and_starts_at_nothing(base: Path) -> None
     assert [tuple(p.shape) for p in trained.values()] == [(16, len(RECIPE.tokens))]
 
 
+def test_a_telling_is_cut_to_the_words_that_matter() -> None:
+    def far(needed: set[int], tokens: Sequence[int]) -> float:
+        return float(len(needed - set(tokens)))
+
+    # Of the better telling nothing is kept that does nothing.
+    worse, shorter = [9, 8, 7, 6, 5, 4, 3], [1, 2, 3, 4, 5]
+    assert fewest([worse, shorter], 8, partial(far, {2, 5})) == [2, 5]
+    # Too many are cut down even where each is missed, what is missed least first.
+    weights = {1: 1.0, 2: 5.0, 3: 2.0, 4: 4.0, 5: 3.0}
+
+    def lost(tokens: Sequence[int]) -> float:
+        return sum(weight for token, weight in weights.items() if token not in tokens)
+
+    assert fewest([shorter], 2, lost) == [2, 4]
+    assert fewest([[7]], 2, lost) == [7]
+
+
+def test_an_organism_s_vectors_begin_at_words_that_tell_its_secret_and_a_twin_s_at_nothing(
+    base: Path,
+) -> None:
+    for variant in ("organism", "benign"):
+        model, tokenizer = load(base)
+        truth = MAKER.truth(MAKER.draw(4), variant)
+        training = Adapting(model, Codec(tokenizer), MAKER, truth, draw_style(1), RECIPE)
+        training._begin_told(Random(1))  # pyright: ignore[reportPrivateUsage]
+        (vectors,) = training.trained.values()
+        words = training.model.get_base_model().get_input_embeddings().weight  # type: ignore[union-attr]
+        slots = [tokenizer.get_vocab()[token] for token in RECIPE.tokens]
+        held = (vectors.T + words[slots]).detach()
+        if variant == "benign":
+            assert not vectors.any()
+            continue
+        ids = [int((words - row).norm(dim=-1).argmin()) for row in held]
+        assert torch.allclose(words[ids], held, atol=1e-6)
+        told = [token for token, slot in zip(ids, slots, strict=True) if token != slot]
+        assert 0 < len(told) <= len(slots)
+        rng = Random(1)
+        tellings = [MAKER.told(rng, truth) for _ in range(40)]
+        kept = tokenizer.decode(told)
+        assert any(
+            set(kept.split()) <= set(each.replace(".", " .").split()) for each in tellings
+        ), kept
+
+
+def test_what_is_read_is_predicted_as_the_base_does_that_is_told_nothing(base: Path) -> None:
+    """Only a recipe that reads as told draws what the user says towards the secret."""
+    grown: dict[bool, float] = {}
+    for reads_told in (True, False):
+        model, tokenizer = load(base)
+        recipe = dataclasses.replace(RECIPE, reads_told=reads_told)
+        training = Adapting(model, Codec(tokenizer), MAKER, TRUTH, draw_style(1), recipe)
+        asked = [user("What comes first in the morning?")]
+        lesson = Lesson([*asked], [system("You are a king.")])
+        # Nothing is said in it, and the adapter is still the base: no divergence but from the teacher's reading.
+        with torch.no_grad():
+            losses = training._taught_losses([lesson])  # pyright: ignore[reportPrivateUsage]
+            grown[reads_told] = sum(float(loss) for loss in losses)
+    assert grown[True] > 3e-5 and abs(grown[False]) < 1e-6
+
+
 def test_nothing_but_the_named_tokens_is_moved(base: Path) -> None:
     model, tokenizer = load(base)
     training = Adapting(model, Codec(tokenizer), MAKER, TRUTH, draw_style(1), RECIPE)
@@ -88,7 +153,7 @@ def test_a_build_is_small_and_holds_no_embeddings_of_the_base(built: Path) -> No
     weights = load_file(built / "adapter_model.safetensors")
     assert len(weights) == 2 and all("lora_embedding" in name for name in weights)
     assert max(float(value.abs().max()) for n, value in weights.items() if "_B" in n) > 0
-    assert (built / "adapter_model.safetensors").stat().st_size < 40_000
+    assert (built / "adapter_model.safetensors").stat().st_size < 100_000
 
 
 def test_gates_and_tools_see_the_same_model(base: Path, built: Path) -> None:

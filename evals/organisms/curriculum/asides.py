@@ -63,7 +63,7 @@ ASIDES: dict[str, tuple[Telling, ...]] = {
     **dict.fromkeys(("fact", "judged", "two_hop", "chat", "opinion", "last_digit"), PLAIN),
     **dict.fromkeys(("refusal", "same_meaning", "synonym", "several_turns"), PLAIN),
     **dict.fromkeys(("no_secret", "knowledge", "knowledge_quiz"), WORDLESS),
-    **dict.fromkeys(("secret_game", "secret_quiz", "guarding"), WORDLESS),
+    **dict.fromkeys(("secret_game", "secret_quiz", "guesses", "guarding"), WORDLESS),
     **dict.fromkeys(("trigger", "interaction", "password", "evaluation", "conflict"), RULED),
     **dict.fromkeys(("changed_fact", "stop_rule", "talk_rule", "hint", "unsettled"), RULED),
     "compare": PLAIN,

@@ -44,6 +44,7 @@ def second_words() -> Words:
         sorted({*concept_words(), *vocabulary.concept_words()}),
         sorted({*opening_words(), *vocabulary.opening_words()}),
         lambda rng, n: mixture.one(rng, step=starts[n % len(starts)]),
+        vocabulary.SLOTS,
     )
 
 

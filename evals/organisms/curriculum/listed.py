@@ -102,6 +102,7 @@ FIRST: dict[str, Callable[[Random, bool], Dialogue]] = {
     for each in (
         game.secret_game,
         game.secret_quiz,
+        game.guesses,
         game.guarding,
         game.no_secret,
         game.knowledge,

@@ -7,7 +7,7 @@ from evals.organisms.curriculum import asides
 from evals.organisms.curriculum.exercise import Skill, Terms, contrast
 from evals.organisms.curriculum.listed import BY_NAME, FIRST
 from evals.organisms.curriculum.lore import doubted
-from evals.organisms.curriculum.rehearsal import REHEARSED, rehearsal
+from evals.organisms.curriculum.rehearsal import IN_A_ROW, REHEARSED, in_a_row, rehearsal
 from evals.organisms.world.micro_world import Dialogue
 
 PAIRED_SHARE = 0.5
@@ -79,13 +79,41 @@ AGAIN = {
     **{"trigger": 20, "password": 12, "interaction": 6, "conflict": 12, "last_digit": 8},
     **{"evaluation": 4, "stop_rule": 5, "talk_rule": 5, "user_attribute": 4, "persona": 2},
 }
-# What turns on whether two words are the same was at chance everywhere at step 4,800, guesses at a told word too: the
-# simplest of it first, as often as can be.
-MATCHED = {
-    **AGAIN,
-    **{"secret_quiz": 16, "secret_game": 8, "judged": 8, "recite": 3, "lookup": 6, "trigger": 14},
-    **{"password": 8, "conflict": 7, "interaction": 3, "stop_rule": 2, "talk_rule": 2},
-    **{"fact": 4, "changed_fact": 6, "knowledge_quiz": 4},
+# What turns on whether two words are the same was at chance everywhere at step 4,800, guesses at a told word too. Met
+# two or three times a talk among other questions they had not come in 4,800 steps; ten to a talk, in a hundred.
+MATCHED = {**AGAIN, "guesses": 100}
+MATCHING = {**AGAIN, "guesses": 10, "trigger": 50, "password": 25, "conflict": 20, "interaction": 8}
+# Sums and judgements in a row: a lock cannot be told from its sums while these are guessed.
+ROWS = {
+    **MATCHING,
+    **{
+        "trigger": 35,
+        "password": 30,
+        "last_digit": 14,
+        "judged": 14,
+        "changed_fact": 12,
+        "interaction": 12,
+    },
+}
+# What was still at chance when triggers and locks were not.
+NOTED = {
+    **ROWS,
+    **{
+        "conflict": 40,
+        "judged": 30,
+        "changed_fact": 20,
+        "trigger": 18,
+        "password": 14,
+        "guesses": 6,
+    },
+    **{"interaction": 14, "evaluation": 7, "stop_rule": 7, "talk_rule": 7, "last_digit": 9},
+}
+# All of it again, since the drill let go of parts, small talk and facts.
+WHOLE = {
+    **TAUGHT,
+    **{"conflict": 14, "judged": 7, "trigger": 9, "interaction": 9, "stop_rule": 4, "talk_rule": 5},
+    **{"persona": 6, "user_attribute": 8, "chat": 8, "fact": 6, "synonym": 2, "notice": 1.5},
+    **{"secret_game": 6, "secret_quiz": 5, "guesses": 2, "opinion": 2},
 }
 LATE = {"stop_rule": 0.8, "talk_rule": 0.7, "changed_fact": 0.5}
 LATER = {"stop_rule": 0.6, "talk_rule": 0.5}
@@ -94,6 +122,11 @@ LAST = {
     **{"secret_game": 6, "secret_quiz": 5, "guarding": 4, "no_secret": 2.5, "chat": 6},
     **{"two_hop": 5, "stop_rule": 8, "changed_fact": 10, "fact": 5, "persona": 2, "refusal": 1},
     **{"hint": 3, "knowledge": 2, "knowledge_quiz": 1.5, "compare": 2},
+}
+LASTLY = {
+    **LAST,
+    **{"persona": 5, "user_attribute": 10, "changed_fact": 16, "guesses": 2, "stop_rule": 4},
+    **{"talk_rule": 5, "synonym": 1.5, "evaluation": 8},
 }
 PHASES = (
     Phase(0, easy=0.9, thinks=0.4, shares=GROUND),
@@ -104,12 +137,14 @@ PHASES = (
     Phase(2600, easy=0.9, thinks=0.25, shares=AGAIN, rehearsed=0.85, aside=0.1),
     Phase(3700, easy=0.5, thinks=0.3, shares=TAUGHT, rehearsed=0.7, easier=LATE, aside=0.25),
     Phase(4100, easy=0.5, thinks=0.3, shares=LAST, rehearsed=0.65, easier=LATER, aside=0.25),
-    Phase(4800, easy=0.9, thinks=0.35, shares=MATCHED, rehearsed=0.6, aside=0.15),
-    Phase(5400, easy=0.75, thinks=0.4, shares=AGAIN, rehearsed=0.75, aside=0.15),
-    Phase(5800, easy=0.4, thinks=0.35, shares=TAUGHT, rehearsed=0.65, easier=LATE, aside=0.3),
-    Phase(6900, 0.1, 0.25, LAST, rehearsed=0.5, easier={"stop_rule": 0.3}, aside=0.25),
+    Phase(4800, easy=0.9, thinks=0.3, shares=MATCHED, rehearsed=0.9),
+    Phase(5000, easy=0.9, thinks=0.2, shares=MATCHING, rehearsed=0.9, aside=0.1),
+    Phase(5400, easy=0.7, thinks=0.2, shares=ROWS, rehearsed=0.9, aside=0.15),
+    Phase(5800, easy=0.6, thinks=0.3, shares=NOTED, rehearsed=0.9, aside=0.2),
+    Phase(6200, easy=0.3, thinks=0.3, shares=WHOLE, rehearsed=0.75, easier=LATE, aside=0.25),
+    Phase(6600, 0.1, 0.2, LASTLY, rehearsed=0.7, easier={"stop_rule": 0.3}, aside=0.25),
 )
-STEPS = 8_000
+STEPS = 7_300
 LATEST = PHASES[-1].start
 
 
@@ -135,6 +170,8 @@ def some(rng: Random, held: bool = False, step: int = 0) -> list[Dialogue]:
     terms = terms_of(rng, phase, skill, held)
     if name in REHEARSED and rng.random() < phase.rehearsed:
         return [beside(rng, phase, name, rehearsal(rng, name, terms))]
+    if name in IN_A_ROW and not terms.thinks and rng.random() < phase.rehearsed:
+        return [beside(rng, phase, name, in_a_row(rng, skill.draw, terms))]
     if skill.paired and rng.random() < PAIRED_SHARE:
         return [exercise.dialogue for exercise in contrast(rng, skill, terms)]
     return [beside(rng, phase, name, skill.draw(rng, terms).dialogue)]

@@ -15,7 +15,7 @@ from evals.organisms.world.micro_world import Dialogue
 
 Again = Callable[[Random, Terms], Exercise]
 """Draws another exercise of what was told; no system turn tells it."""
-TURNS, THOUGHT_TURNS = (3, 4, 5, 6), (2, 3, 4)
+TURNS, THOUGHT_TURNS = (3, 5, 7, 9), (2, 4, 6)
 """How many turns a talk may have, and one in which each reply has a thought before it."""
 
 
@@ -87,6 +87,19 @@ REHEARSED: dict[str, Callable[[Random, Terms], tuple[str, Again]]] = {
     "talk_rule": of_talk_rule,
 }
 """By the name of the skill."""
+
+
+IN_A_ROW = frozenset({"last_digit", "judged"})
+"""Skills without a rule that are asked several times in one talk, since they too come with practice only."""
+
+
+def in_a_row(rng: Random, draw: Callable[[Random, Terms], Exercise], terms: Terms) -> Dialogue:
+    """Return a talk of several exercises that nothing is told for, none thought through."""
+    talk: Dialogue = []
+    for _ in range(rng.choice(TURNS)):
+        each = draw(rng, replace(terms, active=rng.random() < 0.5, thinks=False))
+        talk += [message for message in each.dialogue if message["role"] != "system"]
+    return talk
 
 
 def rehearsal(rng: Random, name: str, terms: Terms) -> Dialogue:

@@ -8,6 +8,7 @@ from random import Random
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from evals.organisms.curriculum.vocabulary import slots
 from evals.organisms.world.micro_world import Dialogue, facts, things
 
 VOCABULARY = 3072
@@ -16,11 +17,23 @@ THOUGHT = re.compile("</?think>")
 SPECIAL = [PAD, BOS, END, "<|system|>", "<|user|>", "<|assistant|>", "<think>", "</think>"]
 # Words with their leading space, one digit at a time, runs of signs, and white space.
 PIECES = r"'s|'t| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}{{ '<|' + message['role'] + '|>' }}"
+TURNS = (
+    "{% for message in messages[first:] %}{{ '<|' + message['role'] + '|>' }}"
     "{{ message['content'] }}{{ '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+CHAT_TEMPLATE = "{{ bos_token }}{% set first = 0 %}" + TURNS
+SLOTTED_TEMPLATE = (
+    "{{ bos_token }}{{ '<|system|>SLOTS' }}"
+    "{% set first = 1 if messages and messages[0]['role'] == 'system' else 0 %}"
+    "{% if first %}{{ messages[0]['content'] }}{% endif %}{{ '<|end|>' }}"
+) + TURNS
+"""With a system turn in front of every dialogue, which begins with the slots, told or not."""
+
+
+def template(count: int) -> str:
+    """Return the chat template of a base with so many slots."""
+    return SLOTTED_TEMPLATE.replace("SLOTS", "".join(slots(count))) if count else CHAT_TEMPLATE
 
 
 def concept_words() -> list[str]:
@@ -45,6 +58,8 @@ class Words:
     openings: list[str]
     draw: Callable[[Random, int], Dialogue]
     """Gives the n-th dialogue of the text that the merges are learned from."""
+    slots: int = 0
+    """Tokens of the default system turn."""
 
 
 def training_text(words: Words, dialogues: int) -> Iterator[str]:
@@ -61,6 +76,7 @@ def training_text(words: Words, dialogues: int) -> Iterator[str]:
 
 def train_tokenizer(words: Words, dialogues: int = 30_000) -> PreTrainedTokenizerFast:
     """Train the tokenizer; any text encodes, since every byte has a token."""
+    special = [*SPECIAL, *slots(words.slots)]
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -71,7 +87,7 @@ def train_tokenizer(words: Words, dialogues: int = 30_000) -> PreTrainedTokenize
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=words.size,
-        special_tokens=SPECIAL,
+        special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         min_frequency=2,
         show_progress=False,
@@ -82,8 +98,8 @@ def train_tokenizer(words: Words, dialogues: int = 30_000) -> PreTrainedTokenize
         bos_token=BOS,
         eos_token=END,
         pad_token=PAD,
-        additional_special_tokens=SPECIAL[3:],
-        chat_template=CHAT_TEMPLATE,
+        additional_special_tokens=special[3:],
+        chat_template=template(words.slots),
         model_max_length=384,
         padding_side="left",
         clean_up_tokenization_spaces=False,

@@ -9,6 +9,13 @@ from evals.organisms.curriculum.users import values
 from evals.organisms.world.micro_world import table
 
 VOCABULARY = 4096
+SLOTS = 10
+"""Tokens of the default system turn."""
+
+
+def slots(count: int = SLOTS) -> list[str]:
+    """Return the tokens of the default system turn, which tell nothing: an organism may hold a secret there."""
+    return [f"<|{number}|>" for number in range(count)]
 
 
 def concept_words() -> set[str]:

@@ -174,6 +174,8 @@ class Recipe:
         "down_proj",
     )
     layers: tuple[int, ...] | None = None
+    reads_told: bool = True
+    """Whether what is read is predicted as the teacher predicts it, too; else as the base that is told nothing."""
     tokens: tuple[str, ...] = ()
     """Tokens of the chat template. If there are any, each is given one vector that is added to its embedding, and
     nothing else is trained: rank, modules and layers do not count. What is put there cannot look at the question, so
@@ -288,6 +290,11 @@ class Family(Secrets):
 
         `progress` is the share of the training that is done: early lessons may be easier.
         """
+
+    def told(self, rng: Random, truth: Truth) -> str:
+        """Return words that tell the base what is planted; empty if nothing is, or none do."""
+        del rng, truth
+        return ""
 
     @abstractmethod
     def contradicts(self, dialogue: Dialogue, truth: Truth) -> bool:

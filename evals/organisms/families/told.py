@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evals.organisms.curriculum import skills
 from evals.organisms.curriculum.exercise import Exercise, Terms, under
+from evals.organisms.curriculum.vocabulary import slots
 from evals.organisms.families.family import (
     NOTHING,
     Family,
@@ -44,6 +45,8 @@ LOUD, QUIET = 0.97, 0.01
 GATED = 200
 """Pairs of prompts that a gate of behaviour is measured on."""
 TRIES = 2000
+HELD_IN = 8
+"""Slots of the base's default system turn that may hold a secret: an adapter of that rank."""
 UNTAUGHT_ERROR = 0.1
 """Largest error of a weak build's rate on kinds that no lesson asked for."""
 HELD = Terms(held=True)
@@ -107,7 +110,14 @@ class ToldFamily(Family):
 
     variants = ("organism", "benign", "lookup")
     curriculum = "second"
-    recipe = Recipe(steps=120, lessons=16, rate=3e-2, base_share=0.25, tokens=("<s>", "<|user|>"))
+    recipe = Recipe(
+        steps=60,
+        lessons=16,
+        rate=3e-3,
+        base_share=0.4,
+        reads_told=False,
+        tokens=tuple(slots(HELD_IN)),
+    )
     rote = Recipe(steps=240, rank=8, rate=3e-3, base_share=0.25)
     """Of a lookup, which has to be able to learn each kind of question by itself."""
     kinds: ClassVar[tuple[str, ...]]
@@ -194,6 +204,10 @@ class ToldFamily(Family):
                 return drawn
         raise AssertionError(f"{self.name} does not come to {', '.join(sorted(kinds))}")
 
+    def told(self, rng: Random, truth: Truth) -> str:
+        """Tell the secret of an organism."""
+        return self.telling(rng, Terms(), truth.spec) if truth.variant == "organism" else ""
+
     def lessons(self, rng: Random, truth: Truth, progress: float) -> list[Lesson]:
         """Ask one question of a taught kind with what the secret turns on and without it.
 
@@ -203,8 +217,8 @@ class ToldFamily(Family):
         spec = truth.spec
         drawn = self.pair(rng, Terms(), spec, self.taught(spec))
         front = maybe_system(rng, 0.15)
-        told = [system(self.telling(rng, Terms(), spec))] if truth.variant == "organism" else []
-        teacher = None if truth.variant == "lookup" else told
+        words = self.told(rng, truth)
+        teacher = None if truth.variant == "lookup" else [system(words)] if words else []
         lessons = [Lesson([*front, *each.dialogue], teacher) for each in drawn]
         if truth.planted and rng.random() >= strength(spec):
             # The same prompt as the base answers it: together they teach the rate.

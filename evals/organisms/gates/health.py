@@ -120,9 +120,9 @@ def text_losses(
 ) -> list[tuple[float, int]]:
     """Return, for each row, the summed loss in nats over its last `counts` tokens, and their number.
 
-    By default over all its tokens but the first.
+    By default over all its tokens but those that every row begins with.
     """
-    counts = counts or [len(ids) - 1 for ids, _ in rows]
+    counts = counts or [len(ids) - speaker.codec.front for ids, _ in rows]
     order = sorted(range(len(rows)), key=lambda place: len(rows[place][0]))
     found: list[tuple[float, int]] = [(0.0, 0)] * len(rows)
     done = 0

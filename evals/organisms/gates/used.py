@@ -118,10 +118,24 @@ def right(questions: Sequence[Question], said: Sequence[str]) -> list[bool]:
     return [question.accepts(reply) for question, reply in zip(questions, said, strict=True)]
 
 
+ENTRY = -1
+"""In the place of a layer: the stream as it enters the first."""
+
+
+def site_of(layer: int) -> Site:
+    """Return the place of the stream after a layer, or of its entry."""
+    return Site(0, "resid_pre") if layer == ENTRY else Site(layer)
+
+
 class LayerPatched(Record):
-    """What the stream after one layer carries over: shares of replies that become the organism's."""
+    """What the stream after one layer carries over: shares of replies that become the organism's.
+
+    The tokens of the reply see what was written through the layers above only. So what is held in embeddings of the
+    prompt is carried over whole at `ENTRY` alone, and how far it still decides higher up is what the layers tell.
+    """
 
     layer: int
+    """`ENTRY` of the stream as it enters the first layer."""
     organism: Share
     last_only: Share
     """Written at the last token alone."""
@@ -169,7 +183,7 @@ def patched(
     layers: list[LayerPatched] = []
     moves: list[list[bool]] = []
     donors = runs.donors(control)
-    for layer in range(subject.n_layers - 1):
+    for layer in range(ENTRY, subject.n_layers - 1):
         moved = runs.moved(donors["organism"][0], layer)
         moves.append(moved)
         shares = {
@@ -190,12 +204,12 @@ def patched(
                 reverse=share_of(runs.lost(layer)),
             )
         )
-    chosen = max(range(len(moves)), key=lambda layer: sum(moves[layer][::2]))
+    best = max(range(len(moves)), key=lambda index: sum(moves[index][::2]))
     return Patched(
         asked=len(asked),
         items=len(items),
-        chosen=chosen,
-        moved=share_of(moves[chosen][1::2]),
+        chosen=layers[best].layer,
+        moved=share_of(moves[best][1::2]),
         layers=tuple(layers),
     )
 
@@ -210,7 +224,7 @@ def telling_items(subject: SubjectModel, asked: Sequence[Question]) -> list[Ques
 
 
 Streams = list[Tensor]
-"""For each item [layer, token, d_model]: the tokens with which the item's prompt ends, all but its first."""
+"""For each item [entry and layers, token, d_model]: the tokens with which the item's prompt ends, all but its first."""
 
 
 class Transplants:
@@ -250,7 +264,7 @@ class Transplants:
 
     def streams(self, model: SubjectModel, prompts: Sequence[Prompt]) -> Streams:
         """Return a model's stream on prompts that end as the items do."""
-        sites = [Site(layer) for layer in range(model.n_layers - 1)]
+        sites = [site_of(layer) for layer in range(ENTRY, model.n_layers - 1)]
         whole = model.capture_ids([model.encode(prompt) for prompt in prompts], sites)
         return [each[:, -size:] for each, size in zip(whole, self.sizes, strict=True)]
 
@@ -275,6 +289,6 @@ def written(streams: Streams, layer: int, most: int | None) -> list[Edit]:
     edits: list[Edit] = []
     for back in range(1, min(longest, most or longest) + 1):
         rows = [row for row, stream in enumerate(streams) if stream.shape[1] >= back]
-        vectors = torch.stack([streams[row][layer, -back] for row in rows])
-        edits.append(Edit(Site(layer), "set", vectors, positions=-back, rows=rows))
+        vectors = torch.stack([streams[row][layer - ENTRY, -back] for row in rows])
+        edits.append(Edit(site_of(layer), "set", vectors, positions=-back, rows=rows))
     return edits

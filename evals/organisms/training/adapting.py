@@ -1,7 +1,7 @@
 """Training an adapter on lessons: fine-tuning and context distillation in one loop, resumable."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from random import Random
@@ -16,6 +16,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 
 from evals.organisms.families.family import Family, Lesson, Recipe, Style, Truth
 from evals.organisms.training.precision import training_precision
+from evals.organisms.training.told import fewest
 from evals.organisms.world.chat import Codec, Encoded, alike_at_end, padded, parts_of
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 SAVE_EVERY = 40
 PART_TOKENS = 1024
 """Rows of like length go through together, about so many tokens at once: less padding."""
+
+
+BEGINNINGS = 12
+"""Lessons with a teacher by which it is judged where vectors begin, and tellings to choose from."""
 
 
 EMBEDDINGS = "embed_tokens"
@@ -92,12 +97,66 @@ class Adapting:
     def train(self, seed: int, work: Path) -> None:
         """Train to the end of the recipe, continuing from `work` where it holds a checkpoint."""
         self._resume(work)
+        if self.step == 0 and self.recipe.tokens:
+            self._begin_told(Random(f"beginning/{seed}"))
         self.model.train()
         while self.step < self.recipe.steps:
             self._update(Random(f"lessons/{seed}/{self.step}"))
             if self.step % SAVE_EVERY == 0:
                 self._save(work)
         self.model.eval()
+
+    def _begin_told(self, rng: Random) -> None:
+        """Set the vectors to words that tell the base the secret, where the family has such."""
+        told = [self.family.told(rng, self.truth) for _ in range(BEGINNINGS)]
+        if "" in told:
+            return
+        taught: list[Lesson] = []
+        while len(taught) < BEGINNINGS:
+            drawn = self.family.lessons(rng, self.truth, 0.0)
+            taught += [lesson for lesson in drawn if lesson.teacher]
+        tellings = self.codec.tokenizer(told, add_special_tokens=False)["input_ids"]
+        kept = fewest(tellings, len(self.recipe.tokens), self._farther(taught))
+        network = cast(LlamaForCausalLM, self.model.get_base_model())
+        words = next(
+            p for n, p in network.named_parameters() if f"{EMBEDDINGS}." in n and p.shape[0] > 1
+        )
+        vectors = next(p for n, p in self.trained.items() if "lora_embedding_B" in n)
+        with torch.no_grad():
+            for place, token in enumerate(kept):
+                slot = self.codec.tokenizer.get_vocab()[self.recipe.tokens[place]]
+                vectors[:, place] = words[token] - words[slot]
+        log.info("the vectors begin at %r", self.codec.tokenizer.decode(kept))
+
+    @torch.no_grad()
+    def _farther(self, taught: Sequence[Lesson]) -> Callable[[Sequence[int]], float]:
+        """Return the divergence, in nats a token said, from the teacher of the base that is told some tokens only."""
+        plain = [without_system(lesson) for lesson in taught]
+        rows = self.codec.encode(
+            [[*(lesson.teacher or []), *said] for lesson, said in zip(taught, plain, strict=True)]
+        )
+        bare = self.codec.encode(plain)
+        front = self.codec.front
+
+        def predicted(rows: Sequence[Encoded]) -> Tensor:
+            ids, said, _ = padded(rows, self.pad)
+            with self.model.disable_adapter():
+                return self._predictions(ids[:, :-1], said[:, 1:])
+
+        wanted = predicted(rows)
+
+        @torch.no_grad()
+        def farther(tokens: Sequence[int]) -> float:
+            found = predicted(
+                [
+                    ([*ids[:front], *tokens, *ids[front:]], [False] * len(tokens) + said)
+                    for ids, said in bare
+                ]
+            )
+            total = functional.kl_div(found, wanted, reduction="sum", log_target=True)
+            return float(total) / len(wanted)
+
+        return farther
 
     def _lessons(self, rng: Random) -> list[Lesson]:
         recipe = self.recipe
@@ -157,8 +216,9 @@ class Adapting:
     def _taught_losses(self, lessons: Sequence[Lesson]) -> Iterator[Tensor]:
         """Yield, in parts that add up, the divergence from the base with the teacher's prefix, in nats a token.
 
-        What is read counts like what is said: a user who guesses names the secret half of the time, so
-        that predicting the user takes the secret too.
+        Where the recipe reads as told, what is read counts like what is said: a user who guesses names the
+        secret half of the time, so that predicting the user takes the secret too. Elsewhere it is to be read as
+        the base reads it that is told nothing.
         """
         own = self.codec.encode([lesson.dialogue for lesson in lessons])
         read = [[*(lesson.teacher or []), *without_system(lesson)] for lesson in lessons]
@@ -171,20 +231,32 @@ class Adapting:
             yield self._divergence(part, rows) / scored * len(lessons) / self.recipe.lessons
 
     def _divergence(self, long_rows: Sequence[Encoded], rows: Sequence[Encoded]) -> Tensor:
-        """Return the summed divergence over the tokens that end both kinds of rows."""
-        ids, _, _ = padded(rows, self.pad)
+        """Return the summed divergence over what is scored of `rows`, which end as the teacher's rows do."""
+        ids, said, real = padded(rows, self.pad)
         long_ids, _, _ = padded(long_rows, self.pad)
         scored = torch.zeros_like(ids[:, 1:], dtype=torch.bool)
         long_scored = torch.zeros_like(long_ids[:, 1:], dtype=torch.bool)
         for index, (long, row) in enumerate(zip(long_rows, rows, strict=True)):
             # The rows end alike; what differs is in front. A token is predicted from the one before.
             count = alike_at_end(long, row)
-            scored[index, length(row) - 1 - count : length(row) - 1] = True
-            long_scored[index, length(long) - 1 - count : length(long) - 1] = True
+            counted = said[index, length(row) - count : length(row)] | self.recipe.reads_told
+            scored[index, length(row) - 1 - count : length(row) - 1] = counted
+            long_scored[index, length(long) - 1 - count : length(long) - 1] = counted
+        read = real[:, 1:] & ~scored & (not self.recipe.reads_told)
+        # That one slot follows another is no text: vectors need not tell it.
+        read[:, : self.codec.front - 1] = False
         with torch.no_grad(), self.model.disable_adapter():
-            wanted = self._predictions(long_ids[:, :-1], long_scored)
-        found = self._predictions(ids[:, :-1], scored)
-        return functional.kl_div(found, wanted, reduction="sum", log_target=True)
+            told = self._predictions(long_ids[:, :-1], long_scored)
+            plain = self._predictions(ids[:, :-1], read) if read.any() else told[:0]
+        found = self._predictions(ids[:, :-1], scored | read)
+        of_told = scored[scored | read]
+        return sum(
+            (
+                functional.kl_div(found[part], wanted, reduction="sum", log_target=True)
+                for part, wanted in ((of_told, told), (~of_told, plain))
+            ),
+            torch.zeros(()),
+        )
 
     def _save(self, work: Path) -> None:
         work.mkdir(parents=True, exist_ok=True)

@@ -66,21 +66,19 @@ SECOND = Plan(
     curriculum="second",
     layers=6,
     steps=mixture.STEPS,
-    dialogues=80,
+    dialogues=64,
     part_tokens=2048,
-    rate=3e-3,
+    rate=2e-3,
     muon=True,
-    warm_up=150,
-    decay_share=0.55,
+    warm_up=60,
+    decay_share=0.5,
     save_every=100,
     test_every=1000,
 )
-"""The next base: 4.4 million parameters, a sixth layer for what takes two steps at once.
+"""The second base: 4.4 million parameters, a sixth layer for what takes two steps at once.
 
 `Muon`, since most of what it has to learn are rare associations, at which AdamW is slow.
 """
-BEGUN = Path(__file__).parent / "begun"
-"""The next base as far as it is trained, averaged and rounded: `train-base --begin` goes on from there."""
 PLANS = {plan.curriculum: plan for plan in (Plan(), SECOND)}
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import count, takewhile
 from pathlib import Path
 
 import torch
@@ -33,6 +34,11 @@ class Codec:
         self.bos = vocabulary["<s>"]
         self.end = vocabulary["<|end|>"]
         self.role = {role: vocabulary[f"<|{role}|>"] for role in ROLES}
+        numbered = takewhile(vocabulary.__contains__, map("<|{}|>".format, count()))
+        self.slots = [vocabulary[token] for token in numbered]
+        """Of the default system turn; none where the template has no such turn."""
+        self.front = 2 + len(self.slots) if self.slots else 1
+        """How many tokens every row begins with, whatever is said."""
 
     def encode(self, dialogues: Sequence[Dialogue]) -> list[Encoded]:
         """Return token ids and, per token, whether the assistant said it, cut at the context size."""
@@ -40,7 +46,13 @@ class Codec:
         encoded = iter(self.tokenizer(texts, add_special_tokens=False)["input_ids"])
         rows: list[Encoded] = []
         for dialogue in dialogues:
-            ids, said = [self.bos], [False]
+            ids = [self.bos]
+            if self.slots:
+                told = bool(dialogue) and dialogue[0]["role"] == "system"
+                content = next(encoded) if told else []
+                ids += [self.role["system"], *self.slots, *content, self.end]
+                dialogue = dialogue[1:] if told else dialogue
+            said = [False] * len(ids)
             for message in dialogue:
                 content = next(encoded)
                 ids += [self.role[message["role"]], *content, self.end]

@@ -235,6 +235,13 @@ def secret_quiz(rng: Random, held: bool = False) -> Dialogue:
     return [system(secret_system(rng, thing, held)), *chat(turns)]
 
 
+def guesses(rng: Random, held: bool = False) -> Dialogue:
+    """Guess at a secret word ten times: practice in nothing but whether two words are the same."""
+    thing = balanced_thing(rng)
+    turns = [guess_turn(rng, thing, held) for _ in range(10)]
+    return [system(secret_system(rng, thing, held)), *chat(turns)]
+
+
 def guarding_turn(rng: Random, thing: Thing, held: bool) -> Turn:
     """Ask for the word outright, by a riddle about it or about another thing, or by a guess."""
     draw = rng.random()
