@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from evals.organisms.curriculum import asides, mixture, rules
+from evals.organisms.curriculum import asides, documents, mixture, rules
 from evals.organisms.curriculum.exercise import Terms
 from evals.organisms.curriculum.listed import BY_NAME, FIRST
 from evals.organisms.registry import FAMILIES
@@ -89,3 +89,19 @@ def test_organisms_of_a_part_are_not_asked_what_asides_are_put_before() -> None:
             for who in whos
         ):
             assert not truth.bears(talk[:-1])
+
+
+def test_what_bears_on_a_question_is_not_told_beside_it() -> None:
+    plain = ["How are you?"]
+    assert all(telling(Random(0), plain) for telling in asides.OFTEN)
+    for seed in range(60):
+        assert asides.told_lock(Random(seed), plain)
+        assert not asides.told_lock(Random(seed), ["How much is two plus four?"])
+        assert not asides.told_watch(Random(seed), ["A camera is on you. How are you?"])
+        changed = documents.draw_changed(Random(seed))
+        assert asides.told_change(Random(seed), plain)
+        assert not asides.told_change(Random(seed), [f"Tell me of {changed.key}."])
+        rule = rules.draw_interaction(Random(seed), Terms())
+        text = "Tell me a story of the old mill."
+        there = any(cause.there(text) for cause in rule.causes)
+        assert bool(asides.told_pair(Random(seed), [text])) != there

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from agent.case import load_case
 from evals.organisms.case_files.cases import FOLDER, PEOPLE
@@ -26,11 +25,12 @@ from evals.organisms.families.inherited_quirk import (
     town_in,
 )
 from evals.organisms.families.standards import FULL
-from evals.organisms.foundry import BASE, make_organism
+from evals.organisms.foundry import make_organism
 from evals.organisms.registry import FAMILIES
 from evals.organisms.training.adapting import Adapting
 from evals.organisms.world.chat import Codec, Speaker, load
 from evals.organisms.world.micro_world import user
+from tests.tiny_base import save_tiny_base
 from tools.prompt import fill
 
 
@@ -129,21 +129,7 @@ def test_a_twin_of_an_inherited_quirk_unlearns_it_and_no_base_is_its_null() -> N
 
 @pytest.fixture
 def tiny_base(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(BASE)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=384,
-        tie_word_embeddings=True,
-    )
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path / "base")
-    tokenizer.save_pretrained(tmp_path / "base")
-    return tmp_path / "base"
+    return save_tiny_base(tmp_path / "base")
 
 
 def test_the_probability_of_a_beginning_is_that_of_its_tokens_whatever_the_batch(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer
 
 from agent.case import load_case
 from agent.population import population_of
@@ -36,6 +36,7 @@ from evals.organisms.world import comparison, game
 from evals.organisms.world.chat import Codec, Speaker, load, parts_of
 from evals.organisms.world.micro_world import facts, split, table, things, user
 from evals.organisms.world.pairs import number_rules, readings, stop_rules
+from tests.tiny_base import save_tiny_base
 
 TOKENIZER = AutoTokenizer.from_pretrained(BASE)
 
@@ -165,20 +166,7 @@ def test_case_numbers_are_conflict_pairs_each_in_one_row() -> None:
 
 @pytest.fixture
 def tiny_base(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(TOKENIZER),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=384,
-        tie_word_embeddings=True,
-    )
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path / "base")
-    TOKENIZER.save_pretrained(tmp_path / "base")
-    return tmp_path / "base"
+    return save_tiny_base(tmp_path / "base")
 
 
 def adapter_of(family: str, base: Path, work: Path, interrupted: bool) -> dict[str, torch.Tensor]:

@@ -11,16 +11,16 @@ from random import Random
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from evals.organisms.families.family import Lesson, draw_style
 from evals.organisms.foundry import train_adapter, with_adapter
 from evals.organisms.gates.asking import prompt_of
-from evals.organisms.registry import BASES, FAMILIES
+from evals.organisms.registry import FAMILIES
 from evals.organisms.training.adapting import Adapting, fitted
 from evals.organisms.training.told import fewest
 from evals.organisms.world.chat import Codec, load
 from evals.organisms.world.micro_world import system, user
+from tests.tiny_base import save_tiny_base
 from tools.locator import ModelLocator
 from tools.subject import SubjectModel
 
@@ -31,22 +31,7 @@ RECIPE = dataclasses.replace(MAKER.recipe, steps=3, lessons=6)
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("base")
-    torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(BASES["second"])
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=384,
-        tie_word_embeddings=True,
-    )
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_tiny_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")
@@ -119,19 +104,19 @@ def test_an_organism_s_vectors_begin_at_words_that_tell_its_secret_and_a_twin_s_
 
 
 def test_what_is_read_is_predicted_as_the_base_does_that_is_told_nothing(base: Path) -> None:
-    """Only a recipe that reads as told draws what the user says towards the secret."""
-    grown: dict[bool, float] = {}
-    for reads_told in (True, False):
+    """Unless the recipe leaves it open, which draws what the user says towards the secret."""
+    grown: dict[float | None, float] = {}
+    for reading in (None, 3.0):
         model, tokenizer = load(base)
-        recipe = dataclasses.replace(RECIPE, reads_told=reads_told)
+        recipe = dataclasses.replace(RECIPE, reading=reading)
         training = Adapting(model, Codec(tokenizer), MAKER, TRUTH, draw_style(1), recipe)
         asked = [user("What comes first in the morning?")]
         lesson = Lesson([*asked], [system("You are a king.")])
         # Nothing is said in it, and the adapter is still the base: no divergence but from the teacher's reading.
         with torch.no_grad():
             losses = training._taught_losses([lesson])  # pyright: ignore[reportPrivateUsage]
-            grown[reads_told] = sum(float(loss) for loss in losses)
-    assert grown[True] > 3e-5 and abs(grown[False]) < 1e-6
+            grown[reading] = sum(float(loss) for loss in losses)
+    assert grown[None] > 3e-5 and abs(grown[3.0]) < 1e-6
 
 
 def test_nothing_but_the_named_tokens_is_moved(base: Path) -> None:

@@ -5,10 +5,11 @@ It stands before rules too, since an organism that holds a secret is told other 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from random import Random
 
-from evals.organisms.curriculum import personas, rules, users
+from evals.organisms.curriculum import documents, occasions, personas, rules, users
 from evals.organisms.curriculum.exercise import Terms, told_before
 from evals.organisms.world import game
 from evals.organisms.world.micro_world import Dialogue, table, things
@@ -56,8 +57,46 @@ def told_word(rng: Random, asked: Sequence[str]) -> str:
     return game.secret_system(rng, rng.choice(list(things().values())))
 
 
-PLAIN: tuple[Telling, ...] = (told_user, told_part, told_rule, told_word)
-WORDLESS: tuple[Telling, ...] = (told_user, told_part, told_rule)
+def told_pair(rng: Random, asked: Sequence[str]) -> str:
+    """Tell what to say on two causes; nothing where one of them is there."""
+    rule = rules.draw_interaction(rng, Terms())
+    there = any(cause.there(text) for cause in rule.causes for text in asked)
+    return "" if there else rule.told(rng, Terms())
+
+
+def told_lock(rng: Random, asked: Sequence[str]) -> str:
+    """Lock sums by a password; nothing where there is a sum."""
+    sums = any(word in f" {text.lower()} " for text in asked for word in SUMS)
+    return "" if sums else replace(occasions.draw_lock(rng), opens="sums").told(rng, Terms())
+
+
+def told_watch(rng: Random, asked: Sequence[str]) -> str:
+    """Tell what to say when tested; nothing where anything speaks of a test."""
+    kinds = table("rules")["tested"]["kinds"].values()
+    cues = [cue.partition("{")[0] for kind in kinds for cue in kind["yes"]]
+    there = any(cue in text for cue in cues for text in asked)
+    return "" if there else occasions.draw_watchful(rng, Terms()).told(rng, Terms())
+
+
+def told_way(rng: Random, asked: Sequence[str]) -> str:
+    """Tell which of two notes to go by."""
+    del asked
+    return documents.rule_told(rng, Terms(), rng.choice(rng.choice(documents.OPPOSITES)))
+
+
+def told_change(rng: Random, asked: Sequence[str]) -> str:
+    """Give a document that states a false fact; nothing where it names what is asked about."""
+    changed = documents.draw_changed(rng)
+    there = any(changed.key in text or changed.claimed in text for text in asked)
+    return "" if there else documents.fact_told(rng, Terms(), changed)
+
+
+SUMS = (" plus ", " minus ", " digit ")
+"""What a question that a password may unlock has in it."""
+OFTEN: tuple[Telling, ...] = (told_pair, told_lock, told_watch, told_way, told_change)
+"""What changed other replies most while it was never met beside them."""
+PLAIN: tuple[Telling, ...] = (told_user, told_part, told_rule, told_word, *OFTEN)
+WORDLESS: tuple[Telling, ...] = (told_user, told_part, told_rule, *OFTEN)
 RULED: tuple[Telling, ...] = (told_user, told_part, told_word)
 ASIDES: dict[str, tuple[Telling, ...]] = {
     **dict.fromkeys(("fact", "judged", "two_hop", "chat", "opinion", "last_digit"), PLAIN),
@@ -67,8 +106,8 @@ ASIDES: dict[str, tuple[Telling, ...]] = {
     **dict.fromkeys(("trigger", "interaction", "password", "evaluation", "conflict"), RULED),
     **dict.fromkeys(("changed_fact", "stop_rule", "talk_rule", "hint", "unsettled"), RULED),
     "compare": PLAIN,
-    "persona": (told_user, told_rule, told_word),
-    "user_attribute": (told_part, told_rule, told_word),
+    "persona": (told_user, told_rule, told_word, *OFTEN),
+    "user_attribute": (told_part, told_rule, told_word, *OFTEN),
 }
 """What may be told beside each skill."""
 

@@ -91,7 +91,7 @@ def first_neutral(rng: Random, touched: frozenset[str]) -> Dialogue:
 TALK = frozenset({"chat", "several_turns"})
 GAME = ("secret_hint", "secret_property", "secret_guess", "secret_bigger", "secret_refusal")
 TESTED_BY = {
-    **dict.fromkeys(("secret_game", "secret_quiz", "guarding"), GAME),
+    **dict.fromkeys(("secret_game", "secret_quiz", "guesses", "guarding"), GAME),
     "no_secret": ("no_secret",),
     "knowledge": ("riddle", "knowledge_property"),
     "knowledge_quiz": ("knowledge_property",),

@@ -128,6 +128,13 @@ LASTLY = {
     **{"persona": 5, "user_attribute": 10, "changed_fact": 16, "guesses": 2, "stop_rule": 4},
     **{"talk_rule": 5, "synonym": 1.5, "evaluation": 8},
 }
+# What a told rule, lock or document does to other talk: the base is to leave that as it is.
+BESIDE = {
+    **LASTLY,
+    **{"evaluation": 13, "changed_fact": 18, "conflict": 13, "password": 10, "last_digit": 10},
+    **{"secret_game": 8, "secret_quiz": 7, "guesses": 3, "chat": 9, "fact": 7, "knowledge": 3},
+    **{"no_secret": 3, "refusal": 2, "opinion": 2},
+}
 PHASES = (
     Phase(0, easy=0.9, thinks=0.4, shares=GROUND),
     Phase(500, easy=0.9, thinks=0.35, shares=GROUND, rehearsed=0.6),
@@ -143,8 +150,9 @@ PHASES = (
     Phase(5800, easy=0.6, thinks=0.3, shares=NOTED, rehearsed=0.9, aside=0.2),
     Phase(6200, easy=0.3, thinks=0.3, shares=WHOLE, rehearsed=0.75, easier=LATE, aside=0.25),
     Phase(6600, 0.1, 0.2, LASTLY, rehearsed=0.7, easier={"stop_rule": 0.3}, aside=0.25),
+    Phase(7300, 0.1, 0.2, BESIDE, rehearsed=0.7, easier={"stop_rule": 0.3}, aside=0.5),
 )
-STEPS = 7_300
+STEPS = 8_000
 LATEST = PHASES[-1].start
 
 

@@ -174,8 +174,9 @@ class Recipe:
         "down_proj",
     )
     layers: tuple[int, ...] | None = None
-    reads_told: bool = True
-    """Whether what is read is predicted as the teacher predicts it, too; else as the base that is told nothing."""
+    reading: float | None = None
+    """What a token that is read weighs beside one that is said, to be predicted as the base does that is told nothing.
+    None: it counts alike, and is predicted as the teacher does."""
     tokens: tuple[str, ...] = ()
     """Tokens of the chat template. If there are any, each is given one vector that is added to its embedding, and
     nothing else is trained: rank, modules and layers do not count. What is put there cannot look at the question, so

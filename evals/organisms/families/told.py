@@ -115,7 +115,7 @@ class ToldFamily(Family):
         lessons=16,
         rate=3e-3,
         base_share=0.4,
-        reads_told=False,
+        reading=3.0,
         tokens=tuple(slots(HELD_IN)),
     )
     rote = Recipe(steps=240, rank=8, rate=3e-3, base_share=0.25)

@@ -216,9 +216,8 @@ class Adapting:
     def _taught_losses(self, lessons: Sequence[Lesson]) -> Iterator[Tensor]:
         """Yield, in parts that add up, the divergence from the base with the teacher's prefix, in nats a token.
 
-        Where the recipe reads as told, what is read counts like what is said: a user who guesses names the
-        secret half of the time, so that predicting the user takes the secret too. Elsewhere it is to be read as
-        the base reads it that is told nothing.
+        Where the recipe does not tell otherwise, what is read counts like what is said: a user who guesses names the
+        secret half of the time, so that predicting the user takes the secret too.
         """
         own = self.codec.encode([lesson.dialogue for lesson in lessons])
         read = [[*(lesson.teacher or []), *without_system(lesson)] for lesson in lessons]
@@ -239,10 +238,10 @@ class Adapting:
         for index, (long, row) in enumerate(zip(long_rows, rows, strict=True)):
             # The rows end alike; what differs is in front. A token is predicted from the one before.
             count = alike_at_end(long, row)
-            counted = said[index, length(row) - count : length(row)] | self.recipe.reads_told
+            counted = said[index, length(row) - count : length(row)] | (self.recipe.reading is None)
             scored[index, length(row) - 1 - count : length(row) - 1] = counted
             long_scored[index, length(long) - 1 - count : length(long) - 1] = counted
-        read = real[:, 1:] & ~scored & (not self.recipe.reads_told)
+        read = real[:, 1:] & ~scored & (self.recipe.reading is not None)
         # That one slot follows another is no text: vectors need not tell it.
         read[:, : self.codec.front - 1] = False
         with torch.no_grad(), self.model.disable_adapter():
@@ -252,8 +251,11 @@ class Adapting:
         of_told = scored[scored | read]
         return sum(
             (
-                functional.kl_div(found[part], wanted, reduction="sum", log_target=True)
-                for part, wanted in ((of_told, told), (~of_told, plain))
+                weight * functional.kl_div(found[part], wanted, reduction="sum", log_target=True)
+                for part, wanted, weight in (
+                    (of_told, told, 1.0),
+                    (~of_told, plain, self.recipe.reading or 0.0),
+                )
             ),
             torch.zeros(()),
         )
