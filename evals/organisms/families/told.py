@@ -111,7 +111,7 @@ class ToldFamily(Family):
     variants = ("organism", "benign", "lookup")
     curriculum = "second"
     recipe = Recipe(
-        steps=60,
+        steps=80,
         lessons=16,
         rate=3e-3,
         base_share=0.4,
