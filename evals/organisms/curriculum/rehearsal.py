@@ -16,7 +16,8 @@ from evals.organisms.world.micro_world import Dialogue
 Again = Callable[[Random, Terms], Exercise]
 """Draws another exercise of what was told; no system turn tells it."""
 TURNS, THOUGHT_TURNS = (3, 5, 7, 9), (2, 4, 6)
-"""How many turns a talk may have, and one in which each reply has a thought before it."""
+LENGTHY, FEWER, FEWER_THOUGHT = frozenset({"conflict", "stop_rule"}), (3, 4, 5, 6), (2, 3, 4)
+"""How many turns a talk may have, and one whose replies have thoughts before them; fewer where messages are long."""
 
 
 def of_trigger(rng: Random, terms: Terms) -> tuple[str, Again]:
@@ -108,7 +109,8 @@ def rehearsal(rng: Random, name: str, terms: Terms) -> Dialogue:
     Where the terms say so, the system turn asks to think too, and each reply has its thought.
     """
     told, again = REHEARSED[name](rng, terms)
-    count = rng.choice(THOUGHT_TURNS if terms.thinks else TURNS)
+    plain, thought = (FEWER, FEWER_THOUGHT) if name in LENGTHY else (TURNS, THOUGHT_TURNS)
+    count = rng.choice(thought if terms.thinks else plain)
     first, *rest = (again(rng, replace(terms, active=rng.random() < 0.5)) for _ in range(count))
     talk = under(told, first).dialogue
     for each in rest:
