@@ -13,6 +13,7 @@ from evals.organisms.training import muon
 from evals.organisms.training.base import PLANS, BaseTraining, Plan
 from evals.organisms.training.muon import Muon, orthogonal
 
+SECOND = BASES["second"]
 SMALL = Plan(
     curriculum="second",
     layers=1,
@@ -95,9 +96,6 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Pat
     pairs = zip(whole.model.parameters(), again.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert all(torch.equal(a, again.average[name]) for name, a in whole.average.items())
-
-
-SECOND = BASES["second"]
 
 
 def test_a_base_can_be_gone_on_from(tmp_path: Path) -> None:

@@ -44,24 +44,26 @@ def told_part(rng: Random, asked: Sequence[str]) -> str:
     return personas.persona_told(rng, Terms(), rng.choice(personas.PERSONAS))
 
 
-def told_rule(rng: Random, asked: Sequence[str]) -> str:
-    """Tell what to say on a cause; nothing where the cause is there."""
-    rule = rules.draw_trigger(rng, Terms())
+def told_unless_there(rng: Random, rule: rules.Rule, asked: Sequence[str]) -> str:
+    """Tell a rule; nothing where one of its causes is there."""
     there = any(cause.there(text) for cause in rule.causes for text in asked)
     return "" if there else rule.told(rng, Terms())
+
+
+def told_rule(rng: Random, asked: Sequence[str]) -> str:
+    """Tell what to say on a cause."""
+    return told_unless_there(rng, rules.draw_trigger(rng, Terms()), asked)
+
+
+def told_pair(rng: Random, asked: Sequence[str]) -> str:
+    """Tell what to say on two causes."""
+    return told_unless_there(rng, rules.draw_interaction(rng, Terms()), asked)
 
 
 def told_word(rng: Random, asked: Sequence[str]) -> str:
     """Give a secret word."""
     del asked
     return game.secret_system(rng, rng.choice(list(things().values())))
-
-
-def told_pair(rng: Random, asked: Sequence[str]) -> str:
-    """Tell what to say on two causes; nothing where one of them is there."""
-    rule = rules.draw_interaction(rng, Terms())
-    there = any(cause.there(text) for cause in rule.causes for text in asked)
-    return "" if there else rule.told(rng, Terms())
 
 
 def told_lock(rng: Random, asked: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from evals.organisms.curriculum.lore import lore
 from evals.organisms.curriculum.personas import PERSONAS
 from evals.organisms.curriculum.reasoning import twins
 from evals.organisms.curriculum.users import values
-from evals.organisms.world.micro_world import table
+from evals.organisms.world.micro_world import SLOT, table
 
 VOCABULARY = 4096
 SLOTS = 10
@@ -15,7 +15,7 @@ SLOTS = 10
 
 def slots(count: int = SLOTS) -> list[str]:
     """Return the tokens of the default system turn, which tell nothing: an organism may hold a secret there."""
-    return [f"<|{number}|>" for number in range(count)]
+    return [SLOT.format(number) for number in range(count)]
 
 
 def concept_words() -> set[str]:

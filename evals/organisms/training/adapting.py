@@ -118,10 +118,8 @@ class Adapting:
         tellings = self.codec.tokenizer(told, add_special_tokens=False)["input_ids"]
         kept = fewest(tellings, len(self.recipe.tokens), self._farther(taught))
         network = cast(LlamaForCausalLM, self.model.get_base_model())
-        words = next(
-            p for n, p in network.named_parameters() if f"{EMBEDDINGS}." in n and p.shape[0] > 1
-        )
-        vectors = next(p for n, p in self.trained.items() if "lora_embedding_B" in n)
+        words = cast(torch.nn.Embedding, network.get_input_embeddings()).weight
+        (vectors,) = self.trained.values()
         with torch.no_grad():
             for place, token in enumerate(kept):
                 slot = self.codec.tokenizer.get_vocab()[self.recipe.tokens[place]]

@@ -15,7 +15,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from evals.organisms.world.micro_world import Dialogue
+from evals.organisms.world.micro_world import SLOT, Dialogue
 
 CONTEXT = 384
 Encoded = tuple[list[int], list[bool]]
@@ -34,7 +34,7 @@ class Codec:
         self.bos = vocabulary["<s>"]
         self.end = vocabulary["<|end|>"]
         self.role = {role: vocabulary[f"<|{role}|>"] for role in ROLES}
-        numbered = takewhile(vocabulary.__contains__, map("<|{}|>".format, count()))
+        numbered = takewhile(vocabulary.__contains__, map(SLOT.format, count()))
         self.slots = [vocabulary[token] for token in numbered]
         """Of the default system turn; none where the template has no such turn."""
         self.front = 2 + len(self.slots) if self.slots else 1

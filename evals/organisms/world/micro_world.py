@@ -94,6 +94,10 @@ def with_article(name: str) -> str:
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
+SLOT = "<|{}|>"
+"""A token of the default system turn, by its number."""
+
+
 def user(text: str) -> Message:
     """Return a user turn."""
     return {"role": "user", "content": text}
